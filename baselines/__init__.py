@@ -1,0 +1,1 @@
+"""Models: shards -> CLOSP -> retrieval scores, search."""

@@ -1,0 +1,1 @@
+"""Labels: sources -> one taxonomy -> captions, splits, queries, cards."""

@@ -1,0 +1,1 @@
+"""Readers of published archives, one module an archive."""

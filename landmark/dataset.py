@@ -1,0 +1,107 @@
+"""The dataset directory: where everything lies, and how a dataset is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from landmark.errors import InputError
+
+SPLITS: tuple[str, ...] = ("train", "val", "corpus")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset directory. Holds paths only; nothing is read until asked for."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The resolved manifest (YAML)."""
+        return self.root / "manifest.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """One row per candidate patch (GeoParquet)."""
+        return self.root / "plan.parquet"
+
+    @property
+    def patches(self) -> Path:
+        """What fetch writes: `s1-00000.parquet` and its commit mark, ..."""
+        return self.root / "patches"
+
+    @property
+    def labels(self) -> Path:
+        """What harmonize step 1 writes: one file per patch shard."""
+        return self.root / "labels"
+
+    @property
+    def shards(self) -> Path:
+        """The portable form: shards per sensor and split, index, queries, card."""
+        return self.root / "shards"
+
+    @property
+    def index(self) -> Path:
+        """Which patch lies where, in which split (harmonize step 2)."""
+        return self.shards / "index.parquet"
+
+    @property
+    def queries(self) -> Path:
+        """Text queries, one JSON object per line."""
+        return self.shards / "queries.jsonl"
+
+    @property
+    def qrels(self) -> Path:
+        """Relevance files (TREC)."""
+        return self.shards / "qrels"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per training run."""
+        return self.root / "runs"
+
+    @property
+    def ledger(self) -> Path:
+        """View of all committed shards, rebuilt from their marks."""
+        return self.root / "ledger.parquet"
+
+    @property
+    def failures(self) -> Path:
+        """View of all holes, rebuilt from the commit marks."""
+        return self.root / "failures.parquet"
+
+    @property
+    def cache(self) -> Path:
+        """Search answers, headers, the sandbox, locks: safe to delete."""
+        return self.root / "cache"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report page."""
+        return self.root / "report.html"
+
+    def patch_shard(self, name: str) -> Path:
+        """Return the file of a patch shard such as `s1-00003`."""
+        return self.patches / f"{name}.parquet"
+
+    def label_shard(self, name: str) -> Path:
+        """Return the labels file of a patch shard."""
+        return self.labels / f"{name}.parquet"
+
+    def split_shards(self, sensor: str, split: str) -> list[Path]:
+        """Return the committed shard files of a sensor and split, in order."""
+        return sorted((self.shards / sensor).glob(f"{split}-[0-9]*.parquet"))
+
+    def require(self, path: Path, command: str) -> Path:
+        """Return `path` if it exists.
+
+        Raises:
+            InputError: It does not; the message names the command that makes it.
+        """
+        if not path.exists():
+            if not self.root.is_dir():
+                raise InputError(f"{self.root}: no such dataset directory")
+            missing = path.relative_to(self.root)
+            raise InputError(f"{self.root}: holds no {missing}; run `landmark {command}` first")
+        return path

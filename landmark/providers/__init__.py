@@ -1,0 +1,1 @@
+"""How each provider describes its scenes, one module a provider."""

@@ -1,0 +1,128 @@
+"""A scene: one acquisition as a provider describes it, in one shape for all providers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Sensor = Literal["s1", "s2"]
+Unit = Literal["dn", "linear", "db"]
+Quantity = Literal["gamma0_rtc", "sigma0_tc", "reflectance", "unknown"]
+Evidence = Literal["agrees", "conflicts", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class BandAsset:
+    """One band's file.
+
+    Attributes:
+        band: Our band name: `B02`, `VV`, `SCL`.
+        href: As the catalog gives it, unsigned: a URL, or a path relative to the catalog.
+        index: Band of the file, from 1.
+    """
+
+    band: str
+    href: str
+    index: int = 1
+
+
+@dataclass(frozen=True)
+class SourceGrid:
+    """The pixel grid of a file as its header states it (metadata may be wrong).
+
+    Attributes:
+        epsg: EPSG code of the file's CRS.
+        transform: Affine (a, b, c, d, e, f).
+        width: Columns.
+        height: Rows.
+    """
+
+    epsg: int
+    transform: tuple[float, float, float, float, float, float]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition of one sensor: everything the plan and the pixel reader need.
+
+    Attributes:
+        sensor: `s1` or `s2`.
+        provider: Provider module that made this value.
+        collection: STAC collection, or the archive's name.
+        item: Item id as published.
+        platform: `S2A`, `S1B`, ...
+        time: Acquisition, ISO 8601 UTC to the second, e.g. `2023-07-04T10:10:31Z`.
+        footprint: WKT polygon in longitude, latitude; None where only the file knows.
+        mgrs: Tile, e.g. `32TQR`, or "".
+        orbit_state: `ascending`, `descending` or "".
+        relative_orbit: 1..175, or None.
+        polarisations: e.g. (`VV`, `VH`); empty for Sentinel-2.
+        generated: Processing time (ISO) or "": decides between duplicates.
+        baseline: Processing baseline as `04.00`, or "" if unknown.
+        offset: Number added to valid DN to remove the provider's offset: -1000 or 0.
+        offset_evidence: What the pixels say of `offset`, or "" where it does not apply.
+        cloud: Cloudy share of the whole scene 0..1, or None.
+        unit: Unit of the pixels in the files.
+        unit_source: Where the unit is stated: `item`, `manifest`, `archive`.
+        quantity: What the values measure.
+        nodata: Nodata value of the band files (NaN counts as nodata in any case), or None.
+        licence: Licence of the pixels.
+        bands: Band files in the order of `image`.
+        scl: Scene classification file, or None.
+        grid: Header of the finest band file, filled in by the plan.
+        reference: Label map an archive ships with this patch, or None.
+    """
+
+    sensor: Sensor
+    provider: str
+    collection: str
+    item: str
+    platform: str
+    time: str
+    bands: tuple[BandAsset, ...]
+    unit: Unit
+    unit_source: str
+    quantity: Quantity
+    footprint: str | None = None
+    mgrs: str = ""
+    orbit_state: str = ""
+    relative_orbit: int | None = None
+    polarisations: tuple[str, ...] = ()
+    generated: str = ""
+    baseline: str = ""
+    offset: int = 0
+    offset_evidence: str = ""
+    cloud: float | None = None
+    nodata: float | None = None
+    licence: str = ""
+    scl: BandAsset | None = None
+    grid: SourceGrid | None = None
+    reference: BandAsset | None = None
+
+    @property
+    def datetime(self) -> dt.datetime:
+        """Acquisition as an aware datetime (UTC)."""
+        return dt.datetime.fromisoformat(self.time.replace("Z", "+00:00"))
+
+    def to_json(self) -> str:
+        """Return the scene as canonical JSON (sorted keys): the form the plan stores."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Scene:
+        """Return the scene that `to_json` wrote."""
+        raw: dict[str, Any] = json.loads(text)
+        raw["bands"] = tuple(BandAsset(**band) for band in raw["bands"])
+        raw["polarisations"] = tuple(raw["polarisations"])
+        if raw["scl"] is not None:
+            raw["scl"] = BandAsset(**raw["scl"])
+        if raw["reference"] is not None:
+            raw["reference"] = BandAsset(**raw["reference"])
+        if raw["grid"] is not None:
+            raw["grid"]["transform"] = tuple(raw["grid"]["transform"])
+            raw["grid"] = SourceGrid(**raw["grid"])
+        return cls(**raw)

@@ -1,0 +1,1 @@
+"""Built-in manifests (YAML) and crosswalks (CSV), shipped as package data."""
