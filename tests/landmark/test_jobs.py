@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from landmark import jobs
+from landmark.errors import InputError
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    return number * number
+
+
+@pytest.mark.parametrize("workers", [1, 4, 100])
+def test_every_task_once_with_its_error(workers: int) -> None:
+    outcomes = list(jobs.run(square, list(range(20)), workers=workers))
+    assert sorted(o.task for o in outcomes) == list(range(20))
+    for outcome in outcomes:
+        if outcome.task == 3:
+            assert str(outcome.error) == "three"
+        else:
+            assert outcome.value == outcome.task**2
+            assert outcome.error is None
+
+
+def test_no_tasks() -> None:
+    assert list(jobs.run(square, [], cluster="nowhere.yaml")) == []
+
+
+def test_closing_early_drops_what_has_not_begun() -> None:
+    begun: list[int] = []
+    lock = threading.Lock()
+
+    def task(number: int) -> int:
+        with lock:
+            begun.append(number)
+        return number
+
+    runner = jobs.run(task, list(range(1000)), workers=2)
+    next(runner)
+    runner.close()  # type: ignore[attr-defined]
+    assert len(begun) < 20
+
+
+def test_workers_must_be_positive() -> None:
+    with pytest.raises(InputError, match="--workers 0"):
+        list(jobs.run(square, [1], workers=0))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "no such file"),
+        ("class: [", "cannot be read as YAML"),
+        ("jobs: 2", "must hold the keys"),
+        ("class: SLURMCluster\nwalltime: 1", "must hold the keys"),
+        ("class: SLURMCluster\njobs: 0", "whole number from 1"),
+        ("class: SLURMCluster\noptions: [1]", "options a mapping"),
+    ],
+)
+def test_cluster_file_errors(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "cluster.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        jobs.read_cluster_file(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cluster_class_must_be_dask_jobqueues(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    path = tmp_path / "cluster.yaml"
+    path.write_text("class: os\n")
+    with pytest.raises(InputError, match="not one of dask_jobqueue's clusters"):
+        list(jobs.run(square, [1], cluster=str(path)))
