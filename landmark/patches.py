@@ -154,25 +154,27 @@ def _read_scene(
     opened: dict[str, str] = {}
 
     def open_href(href: str) -> str:
-        opened[resolve(scene.sensor, href)] = href
-        return resolve(scene.sensor, href)
+        path = resolve(scene.sensor, href)
+        opened[path] = href
+        return path
 
-    for attempt in range(1, ATTEMPTS + 1):
+    results: list[PatchPixels | str] = []
+    attempt = 0
+    while not results:
+        attempt += 1
         try:
-            results = list(read_patches(scene, frames, open_href, layout))
+            results = read_patches(scene, frames, open_href, layout)
         except LandmarkError as error:
-            remote = any("://" in path for path in opened)
-            if remote and attempt < ATTEMPTS:
+            if attempt < ATTEMPTS and any("://" in path for path in opened):
                 time.sleep(_PAUSE_S * 2 ** (attempt - 1))
                 continue
+            results = [str(error)] * len(rows)
+    for row, result in zip(rows, results, strict=True):
+        if isinstance(result, str):
             # The cause goes into the commit mark: the catalog's own href, never a local path.
-            cause = str(error)
             for path, href in opened.items():
-                cause = cause.replace(path, href)
-            yield from ((row, cause, attempt) for row in rows)
-            return
-        yield from ((row, result, attempt) for row, result in zip(rows, results, strict=True))
-        return
+                result = result.replace(path, href)
+        yield row, result, attempt
 
 
 def _rejection(
