@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from landmark.errors import InputError
+
+if TYPE_CHECKING:
+    from landmark.opened import OpenDataset
 
 SPLITS: tuple[str, ...] = ("train", "val", "corpus")
 
@@ -105,3 +109,21 @@ class Dataset:
             missing = path.relative_to(self.root)
             raise InputError(f"{self.root}: holds no {missing}; run `landmark {command}` first")
         return path
+
+
+def open(  # noqa: A001 (`landmark.dataset.open` reads as what it does)
+    path: str | Path, *, sensor: str | None = None, split: str | None = None
+) -> OpenDataset:
+    """Open a dataset directory for reading rows, images and xarray by patch id.
+
+    Args:
+        path: The dataset directory.
+        sensor: `s1` or `s2`; None: both.
+        split: `train`, `val` or `corpus` (needs shards/); None: all patches.
+
+    Raises:
+        InputError: There is no such dataset, or it holds no such patches.
+    """
+    from landmark.opened import OpenDataset
+
+    return OpenDataset(Dataset(Path(path)), sensor, split)

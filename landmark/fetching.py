@@ -156,7 +156,9 @@ def _parse_max_failed(text: str) -> tuple[float, bool]:
         if not 0 <= share <= 1:
             raise ValueError
     except ValueError:
-        raise InputError(f"--max-failed {text}: give a count (12) or a share (1% or 0.01)") from None
+        raise InputError(
+            f"--max-failed {text}: give a count (12) or a share (1% or 0.01)"
+        ) from None
     return share, True
 
 
@@ -286,5 +288,3 @@ def _excess(holes: int, planned: int, allowed: tuple[float, bool], dataset: Data
         f"{holes} of {planned} patches are holes, more than --max-failed allows ({limit:g}); "
         f"see {dataset.failures}, then `landmark fetch ... --retry-failed`"
     )
-
-

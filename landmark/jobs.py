@@ -204,7 +204,9 @@ def read_cluster_file(path: Path) -> ClusterFile:
             "tcp://host:8786, or a YAML file"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(raw, dict) or set(raw) - {"class", "jobs", "options"} or "class" not in raw:
         raise InputError(f"{path}: must hold the keys class, jobs and options")
     jobs, options = raw.get("jobs", 1), raw.get("options") or {}

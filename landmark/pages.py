@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from importlib import resources
+
+import jinja2
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; cells are shown as they are, numbers aligned right."""
+    """A table; columns of numbers are aligned right, floats shown to 4 digits, None as a dash."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float | None, ...], ...]
@@ -72,3 +76,41 @@ class Page:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def render(page: Page) -> str:
+    """Return a page as one HTML document that needs nothing else.
+
+    Style and pictures are inside; text is escaped; the page forbids itself every network access
+    (content security policy) and follows the reader's light or dark setting.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["cell"] = cell_text
+    environment.filters["numeric_columns"] = numeric_columns
+    environment.filters["png_uri"] = _png_uri
+    source = (resources.files("landmark") / "page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source).render(page=page)
+
+
+def cell_text(value: str | int | float | None) -> str:
+    """Return a table cell as shown: floats to 4 digits, None and NaN (not known) as a dash."""
+    if value is None or value != value:  # NaN
+        return "\N{EN DASH}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def numeric_columns(table: Table) -> frozenset[int]:
+    """Return the positions of the columns that hold numbers, and perhaps unknown values."""
+    return frozenset(
+        i
+        for i in range(len(table.columns))
+        if any(isinstance(row[i], int | float) for row in table.rows)
+        and not any(isinstance(row[i], str) for row in table.rows)
+    )
+
+
+def _png_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

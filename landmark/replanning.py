@@ -8,7 +8,6 @@ from landmark.commits import mark_path, remove_committed, write_atomic
 from landmark.dataset import Dataset
 from landmark.ledger import committed_shards
 
-
 _PARKED = ".moving"
 
 

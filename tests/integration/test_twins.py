@@ -113,7 +113,8 @@ def test_coarse_bands_align_in_the_south(
                 for band in ("B01", "B09"):
                     file = next((root / "cache" / "sandbox").rglob(f"*20220908*/{band}.tif"))
                     with rasterio.open(file) as source:
-                        column, line = ~source.transform @ (row["transform"][2], row["transform"][5])
+                        corner = (row["transform"][2], row["transform"][5])
+                        column, line = ~source.transform @ corner
                         assert column == round(column)
                         assert line == round(line)
                         x, y = round(column), round(line)

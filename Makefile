@@ -1,0 +1,68 @@
+# Everything happens in .venv of this checkout; `make demo` and `make test` set it up themselves.
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+EXTRAS := train,offline-text,hpc,test
+
+# A STAC API server to test against needs packages of its own, in a venv of its own.
+SERVERS := $(wildcard tests/integration/requirements-servers.txt)
+SERVER_VENV := $(CURDIR)/.venv-servers
+SERVERS_READY := $(if $(SERVERS),$(SERVER_VENV)/.installed)
+ifeq ($(LANDMARK_REQUIRE_SERVERS),1)
+TEST_NEEDS := $(SERVERS_READY)
+endif
+
+.PHONY: help setup setup-demo servers demo test test-gpu lint bench docs clean
+
+help:
+	@echo "make demo      set up, then fetch, label, train, search and report on synthetic data"
+	@echo "make test      set up, then lint, types, import contracts and all tests"
+	@echo "make test-gpu  only the tests that need a CUDA device"
+	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make bench     all benchmarks"
+	@echo "make docs      write the generated pages of docs/ again"
+	@echo "make servers   what the tests against a real STAC API need"
+	@echo "make clean     remove environments, caches and the demo"
+
+setup setup-demo: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+servers: $(SERVERS_READY)
+
+$(SERVER_VENV)/.installed: $(SERVERS)
+	$(PYTHON) -m venv $(SERVER_VENV)
+	$(SERVER_VENV)/bin/python -m pip install --quiet -r $(SERVERS)
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/landmark demo data/demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint $(TEST_NEEDS)
+	LANDMARK_SERVER_VENV="$(if $(wildcard $(SERVER_VENV)/.installed)$(TEST_NEEDS),$(SERVER_VENV))" \
+		$(BIN)/python -m pytest
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
+
+bench: $(READY)
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+		if [ ! -e "$$script" ]; then echo "no benchmarks yet"; else $(BIN)/python "$$script"; fi; \
+	done
+
+docs: $(READY)
+	$(BIN)/python -m landmark.manifest_docs docs
+
+clean:
+	rm -rf $(VENV) $(SERVER_VENV) build dist data/demo .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache

@@ -1,0 +1,88 @@
+"""How documents get scores for a query: by vectors, or by class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.queries import Query
+from landmark.taxonomy import CLASSES
+
+#: Probabilities are kept this far from 0 and 1, so that their logarithms are finite.
+_EPSILON = 1e-6
+
+
+class Ranker(Protocol):
+    """Something that scores all documents for a query."""
+
+    @property
+    def run(self) -> str:
+        """Name of the run, or of the reference."""
+
+    @property
+    def recipe(self) -> str | None:
+        """Recipe of the run; None for a reference without training."""
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) scores, documents in patch_id order."""
+
+
+@dataclass(frozen=True)
+class VectorRanker:
+    """Ranks by the cosine of text and image vectors.
+
+    Attributes:
+        run: Name shown.
+        recipe: Recipe it was trained with.
+        vectors: (n, d) float32 unit vectors, documents in patch_id order.
+        texts: Query id -> (d,) float32 unit vector.
+    """
+
+    run: str
+    recipe: str | None
+    vectors: NDArray[np.float32]
+    texts: dict[str, NDArray[np.float32]]
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) cosines."""
+        return self.vectors @ self.texts[query.id]
+
+
+@dataclass(frozen=True)
+class ProbabilityRanker:
+    """Ranks by the sum of log class probabilities, log(1 - p) for negated classes.
+
+    Attributes:
+        run: Name shown.
+        recipe: Recipe, if it was trained.
+        probabilities: (n, 12) in taxonomy order, documents in patch_id order.
+    """
+
+    run: str
+    recipe: str | None
+    probabilities: NDArray[np.floating]
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) log probabilities of the query, its classes taken as independent."""
+        return log_probability(self.probabilities, query.classes, query.absent)
+
+
+def log_probability(
+    probabilities: NDArray[np.floating], classes: Sequence[str], absent: Sequence[str] = ()
+) -> NDArray[np.float64]:
+    """Return (n,) log probabilities that a patch carries some classes and lacks others.
+
+    Args:
+        probabilities: (n, 12) in taxonomy order, 0..1.
+        classes: Classes carried.
+        absent: Classes lacked.
+    """
+    wanted = [CLASSES.index(name) for name in classes]
+    lacked = [CLASSES.index(name) for name in absent]
+    clipped = np.clip(probabilities.astype(np.float64), _EPSILON, 1 - _EPSILON)
+    present = np.log(clipped[:, wanted]).sum(axis=1)
+    return present + np.log1p(-clipped[:, lacked]).sum(axis=1)

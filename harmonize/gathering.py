@@ -1,0 +1,206 @@
+"""Reading the small columns of patches/ and labels/, never an image: one table for all steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harmonize.captions import Event, PatchFacts, caption, caption_long
+from landmark.dataset import Dataset
+from landmark.errors import LandmarkError
+from landmark.grid import SIZE_M
+
+_PATCH_COLUMNS = (
+    "patch_id",
+    "sensor",
+    "datetime",
+    "lon",
+    "lat",
+    "epsg",
+    "transform",
+    "pair_id",
+    "provenance",
+)
+_LABEL_COLUMNS = ("patch_id", "label_mask", "known_mask", "fractions", "events", "label_sources")
+
+#: What is known of each patch before splits are decided.
+GATHERED_SCHEMA = pa.schema(
+    [
+        pa.field("patch_id", pa.string(), nullable=False),
+        pa.field("sensor", pa.string(), nullable=False),
+        pa.field("patch_file", pa.string(), nullable=False),
+        pa.field("patch_row", pa.int32(), nullable=False),
+        pa.field("label_mask", pa.uint16(), nullable=False),
+        pa.field("known_mask", pa.uint16(), nullable=False),
+        pa.field("caption", pa.string(), nullable=False),
+        pa.field("caption_long", pa.string(), nullable=False),
+        pa.field("datetime", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("lon", pa.float64(), nullable=False),
+        pa.field("lat", pa.float64(), nullable=False),
+        pa.field("epsg", pa.int32(), nullable=False),
+        pa.field("x_min", pa.float64(), nullable=False),
+        pa.field("y_max", pa.float64(), nullable=False),
+        pa.field("pair_id", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """Where pixels come from, as their provenance says."""
+
+    sensor: str
+    provider: str
+    collection: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """Where labels come from, as the labels say."""
+
+    source: str
+    version: str
+    crosswalk: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All patches of a dataset with their labels.
+
+    Attributes:
+        table: `GATHERED_SCHEMA`, in the order of the patch shards.
+        pixels: Pixel source -> patches.
+        labels: Label source -> patches.
+        years: Years of acquisition, ascending.
+    """
+
+    table: pa.Table
+    pixels: dict[PixelSource, int]
+    labels: dict[MaskSource, int]
+    years: tuple[int, ...]
+
+
+def gather(dataset: Dataset, shards: Sequence[str]) -> Gathered:
+    """Read the small columns of some patch shards and of their labels.
+
+    Raises:
+        LandmarkError: A labels file does not hold the patches of its shard.
+    """
+    tables: list[pa.Table] = []
+    pixels: Counter[PixelSource] = Counter()
+    labels: Counter[MaskSource] = Counter()
+    for shard in shards:
+        patches = _read(dataset.patch_shard(shard), _PATCH_COLUMNS)
+        masks = _read(dataset.label_shard(shard), _LABEL_COLUMNS)
+        if patches["patch_id"].to_pylist() != masks["patch_id"].to_pylist():
+            raise LandmarkError(
+                f"{dataset.label_shard(shard)}: does not hold the patches of "
+                f"{dataset.patch_shard(shard).name}; remove it and run `landmark harmonize` again"
+            )
+        tables.append(_join(shard, patches, masks))
+        pixels.update(_pixel_sources(patches))
+        labels.update(_mask_sources(masks))
+    table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
+    return Gathered(
+        table=table.combine_chunks(),
+        pixels=dict(sorted(pixels.items(), key=lambda item: repr(item[0]))),
+        labels=dict(sorted(labels.items(), key=lambda item: repr(item[0]))),
+        years=tuple(sorted(pc.unique(pc.year(table["datetime"])).to_pylist())),
+    )
+
+
+def centres(table: pa.Table) -> tuple[Any, Any]:
+    """Return the centres of frames, x and y in their CRS, m, float64 arrays."""
+    return (
+        table["x_min"].to_numpy() + SIZE_M / 2,
+        table["y_max"].to_numpy() - SIZE_M / 2,
+    )
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise LandmarkError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); remove it and its mark and "
+            "run again"
+        ) from None
+
+
+def _join(shard: str, patches: pa.Table, masks: pa.Table) -> pa.Table:
+    """Return the rows of one shard in `GATHERED_SCHEMA`."""
+    facts = _facts(patches, masks)
+    corner = pc.list_flatten(patches["transform"]).to_numpy().reshape(-1, 6)
+    columns = {
+        **{name: patches[name] for name in _PATCH_COLUMNS if name in GATHERED_SCHEMA.names},
+        "patch_file": [f"patches/{shard}.parquet"] * patches.num_rows,
+        "patch_row": range(patches.num_rows),
+        "label_mask": masks["label_mask"],
+        "known_mask": masks["known_mask"],
+        "caption": [caption(fact.label_mask) for fact in facts],
+        "caption_long": [caption_long(fact) for fact in facts],
+        "x_min": corner[:, 2],
+        "y_max": corner[:, 5],
+    }
+    # The files' own schema metadata must not travel on into the index.
+    return pa.table(
+        {
+            field.name: pa.array(columns[field.name], field.type)
+            if not isinstance(columns[field.name], pa.ChunkedArray)
+            else columns[field.name].cast(field.type)
+            for field in GATHERED_SCHEMA
+        },
+        schema=GATHERED_SCHEMA,
+    )
+
+
+def _facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:
+    rows = zip(
+        patches["sensor"].to_pylist(),
+        patches["datetime"].to_pylist(),
+        masks["label_mask"].to_pylist(),
+        masks["known_mask"].to_pylist(),
+        masks["fractions"].to_pylist(),
+        masks["events"].to_pylist(),
+        strict=True,
+    )
+    return [
+        PatchFacts(
+            sensor,
+            time,
+            label,
+            known,
+            fractions,
+            tuple(Event(e["type"], e["phase"], e["fraction"] or 0.0) for e in events),
+        )
+        for sensor, time, label, known, fractions, events in rows
+    ]
+
+
+def _pixel_sources(patches: pa.Table) -> Counter[PixelSource]:
+    records = zip(patches["sensor"].to_pylist(), patches["provenance"].to_pylist(), strict=True)
+    return Counter(
+        PixelSource(
+            sensor,
+            *((record or {}).get(key) or "" for key in ("provider", "collection", "licence")),
+        )
+        for sensor, record in records
+    )
+
+
+def _mask_sources(masks: pa.Table) -> Counter[MaskSource]:
+    keys = ("source", "version", "crosswalk", "crosswalk_sha256")
+    return Counter(
+        MaskSource(*(record[key] or "" for key in keys))
+        for records in masks["label_sources"].to_pylist()
+        for record in records
+    )

@@ -1,0 +1,67 @@
+"""Opening image files and URLs through GDAL: settings, and errors as one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from landmark.errors import InputError, LandmarkError
+
+# Directory listings and sidecar probes cost requests and can change what a file means; GDAL has
+# no time limits or retries of its own by default. A total time limit would also cut slow but
+# live transfers, so stalls are caught by the speed limit.
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": 5,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
+}
+
+
+@contextlib.contextmanager
+def open_image(path: str) -> Iterator[Any]:
+    """Open a file or URL; errors become one line that names it."""
+    options = dict(GDAL_OPTIONS)
+    remote = is_remote(path)
+    parts = urlsplit(path)
+    if parts.scheme in ("http", "https"):
+        # Without this a URL that failed once fails for the life of the process, unasked.
+        options["CPL_VSIL_CURL_NON_CACHED"] = f"/vsicurl/{parts.scheme}://{parts.netloc}"
+    with rasterio.Env(**options):
+        try:
+            source = rasterio.open(path)
+        except RasterioError as error:
+            kind = LandmarkError if remote else InputError
+            raise kind(_line(path, "cannot be opened as an image", error)) from None
+        with source:
+            yield source
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn read errors into one line that names the file."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise LandmarkError(_line(path, "cannot be read", error)) from None
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path is a URL rather than a file of this machine."""
+    return "://" in path
+
+
+def _line(path: str, problem: str, error: Exception) -> str:
+    detail = str(error.__cause__ or error).splitlines()
+    text = detail[0].replace(path, "").strip(" :'") if detail else type(error).__name__
+    return f"{path}: {problem}: {text}"

@@ -1,0 +1,225 @@
+"""Label raster files: headers, windows, and the codes in them. Used through `landmark.rasters`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmark.errors import InputError, LandmarkError
+
+#: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
+_OPEN_FILES = 64
+#: Codes of one raster may lie this far apart; a raster beyond that is no map of classes.
+_CODE_RANGE = 1 << 16
+NOTHING = np.iinfo(np.int32).min
+
+
+@dataclass(frozen=True)
+class RasterHeader:
+    """What a raster's header states.
+
+    Attributes:
+        path: The file.
+        crs: CRS as WKT.
+        transform: Affine (a, b, c, d, e, f); b and d are 0.
+        width: Columns.
+        height: Rows.
+        nodata: Declared nodata value, or None.
+        masked: Whether the file carries a mask band.
+    """
+
+    path: str
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    width: int
+    height: int
+    nodata: float | None
+    masked: bool
+
+
+def read_header(path: str | Path) -> RasterHeader:
+    """Return the header of a categorical raster.
+
+    Raises:
+        InputError: The file is missing, no raster, has several bands, no CRS, or is rotated.
+    """
+    with _open(str(path)) as dataset:
+        return _header_of(dataset, str(path))
+
+
+def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
+    """Return codes of a raster from at most `side` x `side` pixels spread over it, ascending.
+
+    For checks before the work; rare codes may be missed. Declared nodata is left out.
+    """
+    from rasterio.enums import Resampling
+
+    with _open(str(path)) as dataset:
+        header = _header_of(dataset, str(path))
+        shape = (min(side, dataset.height), min(side, dataset.width))
+        block = _whole_numbers(
+            dataset.read(1, out_shape=shape, resampling=Resampling.nearest), header
+        )
+    codes = np.unique(block)
+    return codes[codes != _nodata_code(header)].astype(np.int32)
+
+
+class RasterLibrary:
+    """The rasters of one call: headers once, at most `_OPEN_FILES` open, Transformers kept."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self.headers = [read_header(path) for path in paths]
+        self._open: dict[str, Any] = {}
+        self._transformers: dict[tuple[int, str], Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for dataset in self._open.values():
+            dataset.close()
+        self._open.clear()
+
+    def read(self, header: RasterHeader, window: tuple[int, int, int, int]) -> NDArray[Any]:
+        """Return the codes of a window (column, row, width, height); mask band applied."""
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window
+
+        dataset = self._open.pop(header.path, None) or _open(header.path)
+        self._open[header.path] = dataset
+        if len(self._open) > _OPEN_FILES:
+            self._open.pop(next(iter(self._open))).close()
+        try:
+            block = _whole_numbers(dataset.read(1, window=Window(*window)), header)
+            if header.masked:
+                mapped = dataset.read_masks(1, window=Window(*window)) != 0
+                block = np.where(mapped, block.astype(np.int32), NOTHING)
+        except RasterioError as error:
+            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        return block
+
+    def project(self, header: RasterHeader, epsg: int, x: Any, y: Any) -> NDArray[np.float64]:
+        """Return (..., 2): column and row in the raster of points of a frame's CRS."""
+        import pyproj
+
+        key = (epsg, header.crs)
+        if key not in self._transformers:
+            source, target = pyproj.CRS.from_epsg(epsg), pyproj.CRS.from_wkt(header.crs)
+            self._transformers[key] = (
+                None
+                if source.equals(target, ignore_axis_order=True)
+                else pyproj.Transformer.from_crs(source, target, always_xy=True),
+                target.is_geographic,
+            )
+        transformer, geographic = self._transformers[key]
+        if transformer is not None:
+            x, y = transformer.transform(x, y)
+        if geographic:
+            # Points on both sides of the 180th meridian: count on eastwards from 180.
+            wide = x.max(axis=(1, 2), keepdims=True) - x.min(axis=(1, 2), keepdims=True) > 180
+            x = np.where(wide & (x < 0), x + 360.0, x)
+        a, _, c, _, e, f = header.transform
+        return np.stack([(x - c) / a, (y - f) / e], axis=-1)
+
+
+def lookup_codes(
+    block: NDArray[Any], header: RasterHeader, nodata: set[int], valid: Collection[int] | None
+) -> tuple[NDArray[Any], int, list[int], NDArray[np.int32]]:
+    """Return the block, its lowest value, the codes that cover, and value - lowest -> code."""
+    from landmark.raster_kernels import seen_codes
+
+    skipped = nodata | {NOTHING, _nodata_code(header)}
+    low, high = int(block.min()), int(block.max())
+    if high - low >= _CODE_RANGE:
+        block, low, high = _near_values(block, header, [s for s in skipped if s is not None])
+        skipped.add(low)
+    seen = np.zeros(high - low + 1, np.bool_)
+    seen_codes(block, low, seen)
+    present = [int(value) + low for value in np.flatnonzero(seen)]
+    codes = [c for c in present if c not in skipped and (valid is None or c in valid)]
+    lookup = np.full(seen.size, -1, np.int32)
+    lookup[[code - low for code in codes]] = np.arange(len(codes))
+    return block, low, codes, lookup
+
+
+def _near_values(
+    block: NDArray[Any], header: RasterHeader, skipped: list[int]
+) -> tuple[NDArray[Any], int, int]:
+    """Move far-away nodata (-2147483648 beside small codes) to the value below the codes.
+
+    Returns the block, that value, and the highest code.
+    """
+    nothing = np.isin(block, skipped)
+    kept = block[~nothing]
+    if kept.size == 0:
+        return np.zeros(block.shape, np.int32), 0, 0
+    low, high = int(kept.min()), int(kept.max())
+    if high - low >= _CODE_RANGE:
+        raise InputError(f"{header.path}: holds values {low} to {high}; a map of classes is needed")
+    return np.where(nothing, low - 1, block).astype(np.int32), low - 1, high
+
+
+def _whole_numbers(block: NDArray[Any], header: RasterHeader) -> NDArray[Any]:
+    """Return integer codes; floats (exports cast by some tools) must hold whole numbers."""
+    if block.dtype.kind in "iu" and block.dtype.itemsize <= 4 and block.dtype != np.uint32:
+        return block
+    if block.dtype.kind in "iuf":
+        known = np.isfinite(block)
+        if header.nodata is not None:
+            known &= block != header.nodata
+        values = np.where(known, block, 0)
+        if (values == np.rint(values)).all() and np.abs(values).max(initial=0) < 2**31:
+            return np.where(known, values.astype(np.int32), NOTHING)
+    raise InputError(f"{header.path}: holds {block.dtype} values that are no class codes")
+
+
+def _nodata_code(header: RasterHeader) -> int | None:
+    nodata = header.nodata
+    return int(nodata) if nodata is not None and float(nodata).is_integer() else None
+
+
+def _open(path: str) -> Any:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+    try:
+        with warnings.catch_warnings():
+            # A missing georeference is reported below, as an error with the file's name.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioIOError as error:
+        missing = "" if Path(path).exists() or "://" in path else " (no such file)"
+        raise InputError(f"{path}: cannot be read as a raster{missing}") from error
+
+
+def _header_of(dataset: Any, path: str) -> RasterHeader:
+    from rasterio.enums import MaskFlags
+
+    if dataset.count != 1:
+        raise InputError(f"{path}: holds {dataset.count} bands; a label raster has one")
+    if dataset.crs is None:
+        raise InputError(f"{path}: states no CRS; write one with gdal_edit -a_srs EPSG:...")
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    if b or d or not a or not e:
+        raise InputError(f"{path}: is rotated; warp it to a north-up grid first (gdalwarp)")
+    return RasterHeader(
+        path=path,
+        crs=dataset.crs.to_wkt(),
+        transform=(a, b, c, d, e, f),
+        width=dataset.width,
+        height=dataset.height,
+        nodata=dataset.nodata,
+        masked=MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+    )

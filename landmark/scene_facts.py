@@ -1,0 +1,109 @@
+"""What only the files know of a scene: its pixel grid, and whether +1000 is in the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from landmark import pixels
+from landmark.errors import InputError, LandmarkError
+from landmark.manifest import Manifest, Sentinel2
+from landmark.progress import Progress
+from landmark.radiometry import offset_evidence, pixel_offset
+from landmark.scenes import BandAsset, Scene
+from landmark.schema import S2_RESOLUTION
+from landmark.sources import Roots, is_url
+
+#: Headers and overviews are waited for, not computed: more readers than cores.
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A scene with what its files say.
+
+    Attributes:
+        scene: Grid, offset and evidence filled in.
+        status: `offset` or `unreadable` where the scene is refused, else "".
+        reason: Why it is refused.
+    """
+
+    scene: Scene
+    status: str = ""
+    reason: str = ""
+
+
+def complete_scenes(
+    scenes: Sequence[Scene], manifest: Manifest, roots: Roots, progress: Progress
+) -> list[Completed]:
+    """Return the scenes with header facts and a settled offset, in the order given.
+
+    Raises:
+        InputError: A local file is missing or cannot be read.
+    """
+    progress.start("headers", len(scenes))
+    done = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for completed in pool.map(partial(_complete, manifest=manifest, roots=roots), scenes):
+            done.append(completed)
+            progress.advance(holes=int(completed.status == "unreadable"))
+    progress.finish()
+    return done
+
+
+def finest_band(scene: Scene) -> BandAsset:
+    """Return the first band of the finest nominal pixel size."""
+    return min(scene.bands, key=lambda asset: S2_RESOLUTION.get(asset.band, 10))
+
+
+def settle_offset(
+    scene: Scene, source: Sentinel2, low_percentiles: Callable[[Scene], Mapping[str, float]]
+) -> Completed:
+    """Return a Sentinel-2 scene with its offset decided, or refused.
+
+    Args:
+        scene: `offset` as the metadata implies by the manifest's rule.
+        source: The rule, and what to do where nothing is stated or pixels contradict.
+        low_percentiles: Function scene -> band: 1st percentile of valid DN as stored.
+    """
+    unknown = source.offset == "baseline" and not scene.baseline
+    if unknown and source.unknown_baseline == "refuse":
+        return Completed(scene, "offset", "states no processing baseline")
+    low = low_percentiles(scene)
+    if unknown and source.unknown_baseline == "pixels":
+        found = pixel_offset(low)
+        if found is None:
+            reason = "states no processing baseline, and its dark pixels prove nothing"
+            return Completed(replace(scene, offset_evidence="inconclusive"), "offset", reason)
+        return Completed(replace(scene, offset=-found, offset_evidence="agrees"))
+    evidence = offset_evidence(low, scene.offset)
+    settled = replace(scene, offset_evidence=evidence)
+    if evidence != "conflicts" or source.on_conflict == "trust_metadata":
+        return Completed(settled)
+    if source.on_conflict == "trust_pixels":
+        found = pixel_offset(low)
+        assert found is not None
+        return Completed(replace(scene, offset=-found, offset_evidence="agrees"))
+    lowest = ", ".join(f"{band} {value:.0f}" for band, value in sorted(low.items()))
+    stated = f"baseline {scene.baseline}" if scene.baseline else "the manifest's rule"
+    reason = f"{stated} implies offset {scene.offset}, but dark pixels contradict ({lowest})"
+    return Completed(settled, "offset", reason)
+
+
+def _complete(scene: Scene, manifest: Manifest, roots: Roots) -> Completed:
+    resolve = partial(roots.resolve, scene.sensor)
+    asset = finest_band(scene)
+    try:
+        if scene.grid is None:
+            scene = replace(scene, grid=pixels.read_header(resolve(asset.href)))
+        if manifest.s2 is None or scene.sensor != "s2" or roots.root("s2").kind == "archive":
+            return Completed(scene)
+        return settle_offset(scene, manifest.s2, lambda s: pixels.low_percentiles(s, resolve))
+    except InputError:
+        raise
+    except LandmarkError as error:
+        if is_url(asset.href):
+            return Completed(scene, "unreadable", str(error))
+        raise InputError(f"item {scene.item}: {error}") from None

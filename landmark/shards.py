@@ -1,0 +1,271 @@
+"""Shard files: one exact way to write them, and a reader that takes single patches.
+
+    from landmark.shards import decode_image
+
+    table = pyarrow.parquet.read_table("shards/s2/corpus-00000-of-00002.parquet")
+    image = decode_image(table["image"][0].as_py(), table.schema)    # (bands, 120, 120)
+
+Any Parquet reader opens a shard. The `image` column is written so that each value's place in the
+file follows from the footer and `image_nbytes`; `ShardReader` maps the file and touches only the
+bytes of the patch asked for, checks them by `image_xxh3`, and reads through pyarrow where
+another tool rewrote the file.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import mmap
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from landmark.codec import (
+    decode_image,
+    decode_planes,
+    decode_scl,
+    encode_image,
+    encode_scl,
+    frame_xxh3,
+)
+from landmark.commits import CommitMark, Filtered, Hole, atomic_path, hash_file, write_mark
+from landmark.errors import LandmarkError
+from landmark.offsets import value_offsets
+from landmark.schema import ROW_GROUP_ROWS, ImageLayout, layout_of
+
+__all__ = [
+    "ShardReader",
+    "commit_shard",
+    "decode_image",
+    "decode_planes",
+    "decode_scl",
+    "encode_image",
+    "encode_scl",
+    "frame_xxh3",
+    "library_versions",
+    "write_shard",
+]
+
+# Frames are compressed already: a dictionary or statistics of them would only cost.
+_OPAQUE = ("image", "scl", "geometry")
+#: Bytes of a row group may never end a page early: one page per column chunk.
+_ONE_PAGE = 1 << 30
+
+
+def write_shard(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file in the exact form of this project; equal tables give equal bytes.
+
+    Row groups of 64 rows; `image` PLAIN, not compressed, one page per row group; the other
+    columns zstd with dictionaries. For files without images (labels) the same without `image`.
+    """
+    leaves = _leaf_columns(table.schema)
+    written = [leaf for leaf in leaves if leaf not in _OPAQUE]
+    # One chunk per column, so that how a table was put together cannot show in the bytes.
+    table = table.combine_chunks()
+    with pq.ParquetWriter(
+        path,
+        table.schema,
+        compression={leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves},
+        use_dictionary=written or False,
+        column_encoding={leaf: "PLAIN" for leaf in leaves if leaf in _OPAQUE} or None,
+        write_statistics=written or False,
+        data_page_size=_ONE_PAGE,
+        data_page_version="1.0",
+        version="2.6",
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+
+def commit_shard(
+    path: Path,
+    table: pa.Table,
+    fingerprint: str,
+    filtered: Sequence[Filtered] = (),
+    holes: Sequence[Hole] = (),
+    notes: Mapping[str, Any] | None = None,
+) -> CommitMark:
+    """Write a shard whole, then its commit mark; return the mark.
+
+    Args:
+        path: Final place of the file.
+        table: All rows, with the schema of `landmark.schema`.
+        fingerprint: Hash of everything the file is a function of.
+        filtered: Planned patches the manifest's rules rejected.
+        holes: Planned patches that could not be made.
+        notes: Further facts for the mark, plain JSON values.
+    """
+    with atomic_path(path) as temporary:
+        write_shard(temporary, table)
+        nbytes, xxh3 = temporary.stat().st_size, hash_file(temporary)
+    mark = CommitMark(
+        rows=table.num_rows,
+        nbytes=nbytes,
+        xxh3=xxh3,
+        fingerprint=fingerprint,
+        versions=library_versions(),
+        filtered=tuple(filtered),
+        holes=tuple(holes),
+        notes=dict(notes or {}),
+    )
+    write_mark(path, mark)
+    return mark
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decides the bytes of a shard."""
+    import rasterio
+
+    names = ("landmark", "numpy", "pyarrow", "blosc2", "rasterio")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    versions["gdal"] = rasterio.__gdal_version__
+    return versions
+
+
+class ShardReader:
+    """One open shard file. Reading is thread-safe; a pickled reader opens the file again.
+
+    Attributes:
+        path: The file.
+        rows: Number of patches.
+        layout: How their images lie in the frames.
+        direct: Whether single frames are read from the mapped file (else through pyarrow).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as stream:
+                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise LandmarkError(f"{path}: cannot be opened: {_first_line(error)}") from None
+        try:
+            self._file = pq.ParquetFile(pa.BufferReader(self._map))
+            self.rows: int = self._file.metadata.num_rows
+            self.layout: ImageLayout = layout_of(self._file.schema_arrow.metadata, path.name)
+            small = self._file.read(["image_nbytes", "image_xxh3"])
+            self._lengths: NDArray[np.uint32] = small["image_nbytes"].to_numpy()
+            self._hashes: list[int] = small["image_xxh3"].to_pylist()
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise LandmarkError(
+                f"{path}: is no readable shard ({_first_line(error)}); "
+                "`landmark verify` names every damaged file"
+            ) from None
+        self._starts = self._group_starts()
+        self._offsets = self._find_offsets()
+        self.direct: bool = self._offsets is not None
+        self._decoded: tuple[int, pa.ChunkedArray] | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[ShardReader], tuple[Path]]:
+        return ShardReader, (self.path,)
+
+    def close(self) -> None:
+        """Close the file; frames still held keep its mapping alive."""
+        self._file.close()
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows of some columns (None: all columns but the frames)."""
+        if columns is None:
+            columns = [n for n in self._file.schema_arrow.names if n not in ("image", "scl")]
+        with self._lock:
+            return self._file.read(list(columns))
+
+    def value(self, column: str, row: int) -> bytes | None:
+        """Return one value of a binary column such as `scl`; reads its whole row group."""
+        self._require(row)
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        with self._lock:
+            values = self._file.read_row_group(group, [column])[column]
+        found: bytes | None = values[row - int(self._starts[group])].as_py()
+        return found
+
+    def frame(self, row: int) -> memoryview:
+        """Return the image frame of a row, checked by its checksum.
+
+        Raises:
+            IndexError: There is no such row.
+            LandmarkError: The bytes do not match `image_xxh3`.
+        """
+        self._require(row)
+        if self._offsets is not None:
+            start = int(self._offsets[row])
+            frame = memoryview(self._map)[start : start + int(self._lengths[row])]
+        else:
+            frame = self._frame_by_pyarrow(row)
+        if frame_xxh3(frame) != self._hashes[row]:
+            raise LandmarkError(
+                f"{self.path}: image of row {row} does not match its checksum; "
+                "remove the file and its mark and run again"
+            )
+        return frame
+
+    def planes(self, row: int) -> list[NDArray[np.generic]]:
+        """Return the native-resolution planes of a row, in band order."""
+        return decode_planes(self.frame(row), self.layout)
+
+    def image(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
+        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`)."""
+        return decode_image(self.frame(row), self.layout, out)
+
+    def _require(self, row: int) -> None:
+        if not 0 <= row < self.rows:
+            raise IndexError(f"{self.path.name} holds {self.rows} rows, not row {row}")
+
+    def _group_starts(self) -> NDArray[np.int64]:
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+    def _find_offsets(self) -> NDArray[np.int64] | None:
+        metadata = self._file.metadata
+        leaf = _leaf_columns(self._file.schema_arrow, self._file).index("image")
+        found = []
+        for group in range(metadata.num_row_groups):
+            lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
+            column = metadata.row_group(group).column(leaf)
+            offsets = value_offsets(memoryview(self._map), column, lengths)
+            if offsets is None:
+                return None
+            found.append(offsets)
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+    def _frame_by_pyarrow(self, row: int) -> memoryview:
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        with self._lock:
+            # One row group is kept: neighbours are mostly read together.
+            if self._decoded is None or self._decoded[0] != group:
+                self._decoded = (group, self._file.read_row_group(group, ["image"])["image"])
+            column = self._decoded[1]
+        value = column[row - int(self._starts[group])].as_buffer()
+        return memoryview(value if value is not None else b"")
+
+
+def _leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list[str]:
+    """Return the Parquet paths of all leaf columns, e.g. `provenance.item`."""
+    if file is None:
+        empty = io.BytesIO()
+        pq.write_table(schema.empty_table(), empty)
+        file = pq.ParquetFile(empty)
+    return [file.schema.column(i).path for i in range(len(file.schema))]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

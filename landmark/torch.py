@@ -1,0 +1,105 @@
+"""Patches as a torch dataset, samples in torchgeo's convention.
+
+    from landmark.torch import PatchDataset
+    from torch.utils.data import DataLoader
+
+    patches = PatchDataset("data/demo", sensor="s2", split="train")
+    batch = next(iter(DataLoader(patches, batch_size=8)))    # batch["image"]: (8, 12, 120, 120)
+
+This is the plain way in, for own models and notebooks; training uses `baselines.loader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from landmark import dataset
+from landmark.grid import SIZE_M
+from landmark.taxonomy import CLASSES
+
+Sample = dict[str, Any]
+
+
+class PatchDataset(TorchDataset[Sample]):
+    """Patches of one sensor, one sample each, in a fixed order.
+
+    A sample holds:
+
+    - `image`: float32 (bands, 120, 120): reflectance (0 = no data) or dB (NaN, or `fill`).
+    - `crs`: e.g. `EPSG:32632`.
+    - `bounds`: float64 (4,): west, south, east, north in that CRS, m.
+    - `label`: int64 (12,) multi-hot in taxonomy order; `known`: int64 (12,), 1 where presence
+      was decided (both only where the dataset is harmonized: mask the loss with `known`).
+    - `caption` (where there is one) and `patch_id`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        sensor: str,
+        split: str | None = None,
+        transforms: Callable[[Sample], Sample] | None = None,
+        fill: float | None = None,
+    ) -> None:
+        """Open a dataset directory.
+
+        Args:
+            root: The dataset directory.
+            sensor: `s1` or `s2`.
+            split: `train`, `val`, `corpus`, or None for all patches.
+            transforms: Applied to each sample.
+            fill: Sentinel-1 value for pixels without data, dB; None keeps NaN.
+
+        Raises:
+            InputError: There are no such patches.
+        """
+        self._root, self._sensor, self._split = Path(root), sensor, split
+        self.transforms = transforms
+        self.fill = fill
+        self._opened = dataset.open(root, sensor=sensor, split=split)
+        self.patch_ids: list[str] = list(self._opened)
+
+    def __len__(self) -> int:
+        return len(self.patch_ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        patch_id = self.patch_ids[index]
+        row = self._opened.row(patch_id)
+        layout = self._opened.layout(patch_id)
+        image = self._opened.image(patch_id).astype(np.float32)
+        image *= np.float32(layout.scale)
+        if self.fill is not None and layout.nodata is None:
+            image[np.isnan(image)] = self.fill
+        west, north = row["transform"][2], row["transform"][5]
+        sample: Sample = {
+            "image": torch.from_numpy(image),
+            "crs": f"EPSG:{row['epsg']}",
+            "bounds": torch.tensor(
+                [west, north - SIZE_M, west + SIZE_M, north], dtype=torch.float64
+            ),
+            "patch_id": patch_id,
+        }
+        for key, column in (("label", "label_mask"), ("known", "known_mask")):
+            if row.get(column) is not None:
+                sample[key] = _bits(row[column])
+        if row.get("caption") is not None:
+            sample["caption"] = row["caption"]
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Maps and locks do not travel to loader processes; the files are opened again there.
+        return {**self.__dict__, "_opened": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._opened = dataset.open(self._root, sensor=self._sensor, split=self._split)
+
+
+def _bits(mask: int) -> torch.Tensor:
+    return torch.tensor([mask >> bit & 1 for bit in range(len(CLASSES))], dtype=torch.int64)

@@ -1,0 +1,66 @@
+"""What all tests share: real data and system tools with one skip rule, and no network.
+
+Tests that need the shared real data (`LANDMARK_TEST_DATA`) or a program of the system skip and
+say what is missing; with `LANDMARK_REQUIRE_SERVERS=1` (set by `.ci/run`) the same lack fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import pytest_socket
+
+LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip the test, or fail it where everything is required to be there."""
+    if os.environ.get("LANDMARK_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"{reason} (LANDMARK_REQUIRE_SERVERS=1)", pytrace=False)
+    pytest.skip(reason)
+
+
+def find_tool(name: str, package: str) -> Path:
+    """Return the path of a program of the system, else skip or fail naming its apt package."""
+    # Servers such as nginx or slurmctld lie in sbin, which a plain user's PATH leaves out.
+    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=search)
+    if found is None:
+        lacking(f"needs the program {name!r}: apt-get install {package}")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the shared real data, from `LANDMARK_TEST_DATA` (there is no default)."""
+    folder = os.environ.get("LANDMARK_TEST_DATA", "")
+    if not folder:
+        lacking("needs the shared real data: set LANDMARK_TEST_DATA to its folder")
+    path = Path(folder)
+    if not path.is_dir():
+        lacking(f"LANDMARK_TEST_DATA={folder} is no folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str, str], Path]:
+    """Function (program, apt package) -> path; skips or fails where the program is missing."""
+    return find_tool
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Block every connection but loopback; skip tests marked `gpu` where there is no device."""
+    pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+    if item.get_closest_marker("gpu") is not None and not _has_gpu():
+        pytest.skip("needs a CUDA device")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
