@@ -73,8 +73,8 @@ class Recipe(BaseModel):
 
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
     {
-        "clip": Recipe(objective="clip"),
-        "multilabel": Recipe(objective="multilabel"),
+        "clip": Recipe(objective="clip", epochs=8),
+        "multilabel": Recipe(objective="multilabel", epochs=6),
     }
 )
 

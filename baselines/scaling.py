@@ -105,14 +105,25 @@ class Scaling(nn.Module):
     def forward(self, stored: Tensor) -> Tensor:
         """Return (n, bands, size, size) float32, channels last, from (n, bands, 120, 120)."""
         values = stored.to(torch.float32)
-        scaled = values * self.factor - self.offset
-        if self.expected.nodata is not None:
-            scaled = scaled.masked_fill(values == self.expected.nodata, 0.0)
-        else:
-            scaled = torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
-        if self.size != PIXELS:
-            scaled = F.avg_pool2d(scaled, PIXELS // self.size)
+        valid: Tensor | None = None
+        nodata = self.expected.nodata
+        if nodata is None:
+            # A sum is not finite as soon as one value is not: one pass where all is well.
+            if not torch.isfinite(values.sum()):
+                valid = torch.isfinite(values)
+        elif bool((values == nodata).any()):
+            valid = values != nodata
+        if valid is not None:
+            values = torch.where(valid, values, torch.zeros_like(values))
+        # Pooling first is the same sum: a missing pixel adds neither its value nor the mean.
+        scaled = self._pool(values) * self.factor
+        scaled -= self.offset if valid is None else self.offset * self._pool(valid.float())
         return scaled.contiguous(memory_format=torch.channels_last)
+
+    def _pool(self, pixels: Tensor) -> Tensor:
+        if self.size == PIXELS:
+            return pixels
+        return F.avg_pool2d(pixels, PIXELS // self.size)
 
 
 def check_bands(expected: SensorInput, shape: tuple[int, ...], origin: str) -> None:

@@ -149,7 +149,7 @@ def reopen_text_encoder(config: TextConfig) -> SentenceEncoder:
     name = config.name
     if name.startswith(_LOCAL):
         name = os.environ.get(FOLDER_VARIABLE, "")
-        if not Path(name).is_dir():
+        if not name or not Path(name).is_dir():
             raise InputError(
                 f"the run used a local text model {config.name.removeprefix(_LOCAL)!r}; "
                 f"set {FOLDER_VARIABLE} to its folder"

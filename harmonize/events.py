@@ -50,6 +50,15 @@ class Event:
     source: str
     lasts_days: float
 
+    def meets(self, west: float, south: float, east: float, north: float) -> bool:
+        """Tell whether the affected or analysed area may reach into a box in degrees."""
+        for area in (self.geometry, self.analysed):
+            if area is not None and not area.is_empty:
+                x_min, y_min, x_max, y_max = area.bounds
+                if x_min <= east and west <= x_max and y_min <= north and south <= y_max:
+                    return True
+        return False
+
     def phase(self, day: dt.date) -> str:
         """Return `before`, `during`, `after` or `undated` for an acquisition's day (UTC)."""
         if self.start is None or self.end is None:

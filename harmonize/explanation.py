@@ -138,7 +138,12 @@ class Explanation:
         if self.map_picture is not None:
             deciding = next(source.source for source in self.sources if source.decides)
             cards.append(
-                Card(self.map_picture, "Map of classes", "Classes", (f"largest class: {deciding}",))
+                Card(
+                    self.map_picture,
+                    "Map of classes",
+                    "Classes",
+                    (f"by {deciding}; of a split code its heaviest class",),
+                )
             )
         facts = Facts(
             (

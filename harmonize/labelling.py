@@ -12,7 +12,7 @@ import datetime as dt
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ _WHOLE_FILE = 256 << 20
 _PIECE = 1 << 20
 #: Fields of a label source that the fingerprint holds as contents, not as paths.
 _BY_CONTENT = {"rasters", "crosswalk"}
+#: No patch (1.2 km, up to 84 degrees north) reaches farther from its centre.
+_REACH_DEGREES = 0.1
 #: What labelling reads of a patch, besides `scl` where clouds are masked.
 COLUMNS = ("patch_id", "datetime", "epsg", "transform")
 
@@ -189,7 +191,8 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
         fingerprint = _fingerprint(mark, config, own)
         done = read_mark(dataset.label_shard(path.stem))
         if done is None or done.fingerprint != fingerprint:
-            tasks.append(LabelTask(path.stem, str(dataset.root), config, own, fingerprint))
+            near = replace(config, events=_events_near(path, config.events))
+            tasks.append(LabelTask(path.stem, str(dataset.root), near, own, fingerprint))
     return tasks
 
 
@@ -290,6 +293,17 @@ def reference_maps(
             "use an archive that does, or another kind of label source"
         )
     return dict(found)
+
+
+def _events_near(shard: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Return the events that may touch a shard's patches: a task need not carry the others."""
+    if not events:
+        return ()
+    centres = pq.read_table(shard, columns=["lon", "lat"])
+    lon, lat = centres["lon"].to_numpy(), centres["lat"].to_numpy()
+    west, south = lon.min() - _REACH_DEGREES, lat.min() - _REACH_DEGREES
+    east, north = lon.max() + _REACH_DEGREES, lat.max() + _REACH_DEGREES
+    return tuple(event for event in events if event.meets(west, south, east, north))
 
 
 def _fingerprint(patches: CommitMark, config: LabelConfig, references: dict[str, str]) -> str:

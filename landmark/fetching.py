@@ -115,8 +115,9 @@ def fetch(
     try:
         with run_lock(dataset.cache, name):
             roots = open_roots(manifest, dataset, progress)
+            begun = time.monotonic()
             table = _planned(manifest, dataset, roots, options, progress)
-            summary = summarise(table)
+            summary = summarise(table, plan_seconds=time.monotonic() - begun)
             if options.locked:
                 _check_upstream(table, roots)
             if options.plan_only:
@@ -205,10 +206,7 @@ def _check_upstream(table: pa.Table, roots: Roots) -> None:
 
 
 def _fingerprints(manifest: Manifest, table: pa.Table) -> dict[str, str]:
-    return {
-        name: shard_fingerprint(manifest, plan.shard_rows(table, name))
-        for name in plan.shard_names(table)
-    }
+    return {name: shard_fingerprint(manifest, rows) for name, rows in plan.iter_shards(table)}
 
 
 def _run(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.errors import InputError, LandmarkError
+from landmark.projections import is_geographic, same_crs, transformer
 
 #: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
 _OPEN_FILES = 64
@@ -72,12 +73,12 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
 
 
 class RasterLibrary:
-    """The rasters of one call: headers once, at most `_OPEN_FILES` open, Transformers kept."""
+    """The rasters of one call: headers once, at most `_OPEN_FILES` open."""
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
         self.headers = [read_header(path) for path in paths]
         self._open: dict[str, Any] = {}
-        self._transformers: dict[tuple[int, str], Any] = {}
+        self._relations: dict[tuple[int, str], tuple[bool, bool]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -112,24 +113,17 @@ class RasterLibrary:
 
     def project(self, header: RasterHeader, epsg: int, x: Any, y: Any) -> NDArray[np.float64]:
         """Return (..., 2): column and row in the raster of points of a frame's CRS."""
-        import pyproj
-
         key = (epsg, header.crs)
-        if key not in self._transformers:
-            source, target = pyproj.CRS.from_epsg(epsg), pyproj.CRS.from_wkt(header.crs)
-            self._transformers[key] = (
-                None
-                if source.equals(target, ignore_axis_order=True)
-                else pyproj.Transformer.from_crs(source, target, always_xy=True),
-                target.is_geographic,
-            )
-        transformer, geographic = self._transformers[key]
-        if transformer is not None:
-            x, y = transformer.transform(x, y)
+        if key not in self._relations:
+            self._relations[key] = (same_crs(epsg, header.crs), is_geographic(header.crs))
+        same, geographic = self._relations[key]
+        if not same:
+            x, y = transformer(epsg, header.crs).transform(x, y)
         if geographic:
             # Points on both sides of the 180th meridian: count on eastwards from 180.
-            wide = x.max(axis=(1, 2), keepdims=True) - x.min(axis=(1, 2), keepdims=True) > 180
-            x = np.where(wide & (x < 0), x + 360.0, x)
+            with np.errstate(invalid="ignore"):
+                span = x.max(axis=(1, 2), keepdims=True) - x.min(axis=(1, 2), keepdims=True)
+            x = np.where((span > 180) & (x < 0), x + 360.0, x)
         a, _, c, _, e, f = header.transform
         return np.stack([(x - c) / a, (y - f) / e], axis=-1)
 

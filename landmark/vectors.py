@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from landmark.errors import InputError
 from landmark.grid import Frame
+from landmark.projections import transformer
 
 LONLAT = "OGC:CRS84"
 _AREAS = ("Polygon", "MultiPolygon")
@@ -168,10 +169,9 @@ def _projected(
     epsg: int, boxes: NDArray[np.object_], geometries: Sequence[Any]
 ) -> tuple[list[int], list[Any]]:
     """Return the geometries near some boxes in the boxes' CRS, and their positions."""
-    import pyproj
     import shapely
 
-    forward = pyproj.Transformer.from_crs(LONLAT, epsg, always_xy=True)
+    forward = transformer(LONLAT, epsg)
     left, bottom, right, top = shapely.total_bounds(boxes).tolist()
     west, south, east, north = forward.transform_bounds(
         left, bottom, right, top, direction="INVERSE"

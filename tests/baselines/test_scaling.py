@@ -73,3 +73,22 @@ def test_wrong_bands_are_refused_in_words() -> None:
         check_bands(S2, (5, 4, 120, 120), "runs/clip")
     with pytest.raises(InputError, match=r"shape \(n, 1, 120, 120\), got \(1, 120, 120\)"):
         check_bands(S1, (1, 120, 120), "runs/clip")
+
+
+@pytest.mark.parametrize("sensor", ["s1", "s2"])
+def test_scaling_equals_the_plain_way(sensor: str) -> None:
+    random = np.random.default_rng(1)
+    layout = s2_layout(("B02", "B03")) if sensor == "s2" else s1_layout()
+    image = np.stack(planes_of(random, layout, 17))
+    hidden = random.random(image.shape) < 0.2
+    image[hidden] = 0 if sensor == "s2" else np.nan
+    statistics = Statistics(layout)
+    statistics.add(image)
+    expected = statistics.result()
+    mean = np.array(expected.mean)[:, None, None]
+    std = np.array(expected.std)[:, None, None]
+    plain = (image.astype(np.float64) * layout.scale - mean) / std
+    plain[hidden | ~np.isfinite(plain) | (image == layout.nodata)] = 0
+    pooled = plain.reshape(2, 40, 3, 40, 3).mean(axis=(2, 4))
+    out = Scaling(expected, 40)(torch.from_numpy(image[None]))[0].numpy()
+    np.testing.assert_allclose(out, pooled, atol=2e-5)

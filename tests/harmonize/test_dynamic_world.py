@@ -11,9 +11,17 @@ FRAME = Frame("f", 32632, 500_400.0, 5_200_800.0)
 
 
 def write(path, codes, nodata=None):
-    with rasterio.open(path, "w", driver="GTiff", width=120, height=120, count=1,
-                       dtype=codes.dtype, crs="EPSG:32632", nodata=nodata,
-                       transform=Affine(10, 0, FRAME.x_min, 0, -10, FRAME.y_max)) as dataset:  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "width": codes.shape[1],
+        "height": codes.shape[0],
+        "count": 1,
+        "dtype": codes.dtype,
+        "crs": "EPSG:32632",
+        "nodata": nodata,
+        "transform": Affine(10, 0, FRAME.x_min, 0, -10, FRAME.y_max),
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(codes, 1)
     return str(path)
 
