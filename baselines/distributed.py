@@ -21,11 +21,13 @@ class Processes:
         rank: From 0; rank 0 writes the files.
         count: How many there are.
         device: Where this one computes.
+        joined: Whether `join` made the process group, so that `leave` ends it.
     """
 
     rank: int
     count: int
     device: torch.device
+    joined: bool = False
 
     @property
     def part(self) -> tuple[int, int]:
@@ -53,7 +55,7 @@ class Processes:
 
     def leave(self) -> None:
         """Leave the process group, if `join` made one."""
-        if self.count > 1 and dist.is_initialized():
+        if self.joined:
             dist.destroy_process_group()
 
     def _reduce(self, value: Tensor, how: Any) -> Tensor:
@@ -82,9 +84,10 @@ def join(device: str | None) -> Processes:
         raise InputError(f"device {name!r} is not one torch knows: use cpu or cuda") from None
     if place.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: no CUDA device is usable here; use cpu")
-    if count > 1 and not dist.is_initialized():
+    joined = count > 1 and not dist.is_initialized()
+    if joined:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    return Processes(rank, count, place)
+    return Processes(rank, count, place, joined)
 
 
 def gather_rows(own: Tensor, sizes: list[int]) -> Tensor:

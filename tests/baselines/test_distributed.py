@@ -28,14 +28,17 @@ WORKER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+import torch
 from baselines.training import train
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder
 from tests.baselines.test_distributed import ONE, RECIPES
 
+torch.distributed.init_process_group("gloo")
 for recipe in RECIPES:
     options = replace(ONE, recipe=recipe, run=f"two-{recipe}")
     train(Path(sys.argv[1]), options, Silent(), text_encoder=WordEncoder())
+torch.distributed.destroy_process_group()
 """
 
 
@@ -44,12 +47,16 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
     make_learnable(tmp_path, {"train": (15, 11), "val": (6, 6)})
     port = _free_port()
     workers = [_start(tmp_path, rank, port) for rank in range(2)]
-    for recipe in RECIPES:
-        options = replace(ONE, recipe=recipe, run=f"one-{recipe}")
-        train(tmp_path, options, Silent(), text_encoder=WordEncoder())
-    for worker in workers:
-        out, _ = worker.communicate(timeout=120)
-        assert worker.returncode == 0, out.decode()
+    try:
+        for recipe in RECIPES:
+            options = replace(ONE, recipe=recipe, run=f"one-{recipe}")
+            train(tmp_path, options, Silent(), text_encoder=WordEncoder())
+        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
     for recipe in RECIPES:
         one, two = (run_files(tmp_path, f"{count}-{recipe}") for count in ("one", "two"))
         losses = [
