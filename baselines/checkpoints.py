@@ -6,6 +6,7 @@ Everything is safetensors and YAML; nothing is ever unpickled.
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,10 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str,
     """Write tensors and string notes as one safetensors file, whole or not at all."""
     own = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         save_file(own, temporary, metadata=notes)
+        # safetensors makes a file of its own that only its writer may read; a run is shared.
+        temporary.chmod(mode)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -124,3 +124,9 @@ def test_the_multilabel_reference_needs_the_same_sensors(dataset: Dataset) -> No
     assert _multilabel(dataset.root, Both()) is None  # type: ignore[arg-type]
     write_run(dataset.root, "two", "classes")
     assert _multilabel(dataset.root, Both()) == "two"  # type: ignore[arg-type]
+
+
+def test_weights_are_as_readable_as_the_files_beside_them(dataset: Dataset) -> None:
+    write_run(dataset.root, "clip", "embedding")
+    files = run_files(dataset.root, "clip")
+    assert files.model.stat().st_mode == files.config.stat().st_mode
