@@ -9,14 +9,11 @@ from landmark.errors import InputError
 from landmark.local_catalog import LocalItem, matcher, read_items
 from landmark.manifest import Manifest, Sentinel1, Sentinel2
 from landmark.progress import Progress
-from landmark.providers import ItemContext, provider
+from landmark.providers import ItemContext, Provider, provider
 from landmark.scenes import Scene
 from landmark.sources import Root, Roots, unsigned
 from landmark.stac_api import StacApi
 from landmark.stac_items import AreaShape, Item, in_area, in_period, open_area
-
-#: Collections asked for where the manifest names none (Planetary Computer's names).
-DEFAULT_COLLECTIONS = {"s1": ("sentinel-1-rtc",), "s2": ("sentinel-2-l2a",)}
 
 
 def find_scenes(manifest: Manifest, roots: Roots, progress: Progress) -> list[Scene]:
@@ -52,8 +49,8 @@ def _search(
 ) -> dict[str, Scene]:
     """Return scenes by their JSON, so that an item listed twice counts once."""
     root = roots.root(sensor)
-    collections = source.collections or DEFAULT_COLLECTIONS[sensor]
-    scene_of = provider(source.provider)
+    whose = _provider(source, root)
+    collections = whose.wanted(sensor, source)
     scenes = {}
     progress.start(f"search {sensor}", 0)
     items = (
@@ -76,11 +73,15 @@ def _search(
             stored=lambda href, folder=folder: roots.stored(sensor, href, folder),  # type: ignore[misc]
             licence=entry.licence,
         )
-        scene = scene_of(item, context)
+        scene = whose.scene_of(item, context)
         scenes[scene.to_json()] = scene
         progress.advance()
     progress.finish()
     return scenes
+
+
+def _provider(source: Sentinel1 | Sentinel2, root: Root) -> Provider:
+    return provider(source.provider, root.entry if root.kind == "api" else "")
 
 
 def _from_files(sensor: str, source: Sentinel1 | Sentinel2, root: Root) -> Iterator[LocalItem]:
@@ -121,7 +122,7 @@ def _from_api(
 
 
 def _nothing(manifest: Manifest, sensor: str, source: Sentinel1 | Sentinel2, root: Root) -> str:
-    collections = source.collections or DEFAULT_COLLECTIONS[sensor]
+    collections = _provider(source, root).wanted(sensor, source)
     where = "any area"
     if manifest.area is not None:
         box = ", ".join(f"{value:g}" for value in manifest.area.bbox or ())

@@ -86,6 +86,32 @@ class Period(Model):
         return self
 
 
+class FileAccess(Model):
+    """How the files of a catalog are opened; tokens themselves never stand in a manifest."""
+
+    scheme: Literal["sas", "bearer", "query", "netrc"] = Field(
+        description=(
+            "`sas`: a service hands out tokens per container; `bearer`: a token in the "
+            "Authorization header; `query`: a token as query string; `netrc`: user and password."
+        )
+    )
+    hosts: tuple[str, ...] = Field(
+        min_length=1, description="Hosts (with port) that may be sent the token, and no other."
+    )
+    variable: str = Field("", description="Environment variable with the token (bearer, query).")
+    token_url: str = Field(
+        "", description="Token service of `sas`: TOKEN_URL/CONTAINER gives {token, msft:expiry}."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scheme in ("bearer", "query") and not self.variable:
+            raise ValueError(f"scheme {self.scheme} needs variable: the name of the environment's")
+        if self.scheme == "sas" and not self.token_url.startswith(("https://", "http://")):
+            raise ValueError("scheme sas needs token_url, an http(s) URL")
+        return self
+
+
 class Catalog(Model):
     """Where scenes are listed."""
 
@@ -106,6 +132,9 @@ class Catalog(Model):
     size: Literal["small", "demo"] = Field(
         "demo", description="How much synthetic Earth a sandbox holds."
     )
+    access: FileAccess | None = Field(
+        None, description="How its remote files are opened; none: as the provider knows."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -123,9 +152,12 @@ class SensorSource(Model):
     filter: str | None = Field(None, description="CQL2 text filter on items.")
     catalog: Catalog | None = Field(None, description="Overrides the manifest's catalog.")
     provider: str = Field(
-        "generic",
+        "auto",
         pattern=r"^[a-z0-9-]+$",
-        description="Name of the provider module that reads this catalog's items.",
+        description=(
+            "Whose catalog it is: `planetary-computer`, `earth-search`, `cdse`, or `generic`; "
+            "`auto` knows the first three by the API's host."
+        ),
     )
     licence: str | None = Field(
         None, description="Licence recorded per patch where the items name none."
@@ -145,18 +177,20 @@ class Sentinel2(SensorSource):
         default_factory=dict,
         description="Band -> asset key where the two differ (`SCL` names the scene classes).",
     )
-    offset: Literal["baseline", "none", "metadata"] = Field(
-        "baseline",
+    offset: Literal["provider", "baseline", "none", "metadata"] = Field(
+        "provider",
         description=(
-            "`baseline`: pixels of baseline 04.00 and later hold +1000; `metadata`: the item's "
-            "own raster:offset / s2:boa_add_offset; `none`: pixels hold no offset."
+            "`provider`: by the provider's own rule (`generic`: by baseline); `baseline`: pixels "
+            "of baseline 04.00 and later hold +1000; `metadata`: the item's own raster:offset / "
+            "s2:boa_add_offset; `none`: pixels hold no offset."
         ),
     )
     unknown_baseline: Literal["pixels", "no_offset", "refuse"] = Field(
         "pixels",
         description=(
-            "What to do with an item that states no baseline (or N9999): decide from its dark "
-            "pixels and refuse if they prove nothing, take it as free of offset, or refuse it."
+            "What to do with an item whose metadata do not settle the offset (no baseline, "
+            "N9999, an unreliable flag): decide from its dark pixels and refuse it if they prove "
+            "nothing, take it as free of offset, or refuse it."
         ),
     )
     on_conflict: Literal["refuse", "trust_metadata", "trust_pixels"] = Field(

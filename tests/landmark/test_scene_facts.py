@@ -64,7 +64,10 @@ def test_offset_rules(
     evidence: str,
     refused: bool,
 ) -> None:
-    done = settle_offset(scene(baseline=baseline, offset=stated), Sentinel2(**rule), lambda _: low)
+    unknown = not baseline and "offset" not in rule
+    source = "unknown" if unknown else "baseline"
+    planned = scene(baseline=baseline, offset=stated, offset_source=source)
+    done = settle_offset(planned, Sentinel2(**rule), lambda _: low)
     assert (done.scene.offset, done.scene.offset_evidence) == (offset, evidence)
     assert (done.status == "offset") == refused
     assert bool(done.reason) == refused
