@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from landmark.answers import Answers
 from landmark.errors import InputError
 from landmark.local_catalog import LocalItem, matcher, read_items
 from landmark.manifest import Manifest, Sentinel1, Sentinel2
@@ -16,11 +17,19 @@ from landmark.stac_api import StacApi
 from landmark.stac_items import AreaShape, Item, in_area, in_period, open_area
 
 
-def find_scenes(manifest: Manifest, roots: Roots, progress: Progress) -> list[Scene]:
+def find_scenes(
+    manifest: Manifest, roots: Roots, progress: Progress, answers: Answers | None = None
+) -> list[Scene]:
     """Return the scenes of a manifest, ordered by sensor, time and item.
 
     Scenes of every status are returned (clouds, duplicates): choosing is the plan's work.
     Headers are not read; `Scene.grid` is None. The order of the search answer does not matter.
+
+    Args:
+        manifest: What to look for.
+        roots: Where its catalogs lie.
+        progress: Told of searches.
+        answers: Where answers of APIs are kept; None: nowhere.
 
     Raises:
         InputError: The search finds nothing, or an item lacks what the manifest asks for.
@@ -31,7 +40,7 @@ def find_scenes(manifest: Manifest, roots: Roots, progress: Progress) -> list[Sc
     for sensor in manifest.sensors():
         source = manifest.s1 if sensor == "s1" else manifest.s2
         assert source is not None
-        scenes = _search(manifest, sensor, source, roots, area, progress)
+        scenes = _search(manifest, sensor, source, roots, area, progress, answers)
         if not scenes:
             raise InputError(_nothing(manifest, sensor, source, roots.root(sensor)))
         progress.note(f"{sensor}: {len(scenes)} scenes")
@@ -46,6 +55,7 @@ def _search(
     roots: Roots,
     area: AreaShape | None,
     progress: Progress,
+    answers: Answers | None,
 ) -> dict[str, Scene]:
     """Return scenes by their JSON, so that an item listed twice counts once."""
     root = roots.root(sensor)
@@ -54,7 +64,7 @@ def _search(
     scenes = {}
     progress.start(f"search {sensor}", 0)
     items = (
-        _from_api(manifest, sensor, source, root, area, collections)
+        _from_api(manifest, sensor, source, root, area, collections, progress, answers)
         if root.kind == "api"
         else _from_files(sensor, source, root)
     )
@@ -80,6 +90,17 @@ def _search(
     return scenes
 
 
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    told: set[str] = set()
+
+    def tell(message: str) -> None:
+        if message not in told:
+            told.add(message)
+            note(message)
+
+    return tell
+
+
 def _provider(source: Sentinel1 | Sentinel2, root: Root) -> Provider:
     return provider(source.provider, root.entry if root.kind == "api" else "")
 
@@ -99,13 +120,15 @@ def _from_api(
     root: Root,
     area: AreaShape | None,
     collections: tuple[str, ...],
+    progress: Progress,
+    answers: Answers | None,
 ) -> Iterator[LocalItem]:
     if area is None or manifest.time is None:
         missing = "area" if area is None else "time"
         raise InputError(
             f"{missing}: a catalog of kind api needs area and time; {missing} is missing"
         )
-    api = StacApi(root.entry)
+    api = StacApi(root.entry, answers=answers, note=_once(progress.note))
     licences: dict[str, str] = {}
     items: Iterator[Item] = api.search(
         area=area,

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from landmark.answers import Answers
 from landmark.candidates import gather, number
 from landmark.catalog import find_scenes
 from landmark.choosing import KEEP, Choice, choose_scenes
@@ -45,7 +46,12 @@ _DICTIONARIES = [
 
 
 def make_plan(
-    manifest: Manifest, roots: Roots, progress: Progress, *, limit: int | None = None
+    manifest: Manifest,
+    roots: Roots,
+    progress: Progress,
+    *,
+    limit: int | None = None,
+    answers: Answers | None = None,
 ) -> pa.Table:
     """Return the plan of a manifest (`PLAN_SCHEMA`).
 
@@ -54,6 +60,7 @@ def make_plan(
         roots: Where its catalogs lie.
         progress: Told of searches and headers.
         limit: Keep at most this many patches, cells chosen by a hash of their name.
+        answers: Where answers of APIs are kept; None: nowhere.
 
     Raises:
         InputError: Nothing is found, no patch is left, or a local file cannot be read.
@@ -64,7 +71,7 @@ def make_plan(
     if manifest.grid == "source":
         scenes, frames = _from_archives(manifest, roots)
     else:
-        scenes = find_scenes(manifest, roots, progress)
+        scenes = find_scenes(manifest, roots, progress, answers)
     completed = complete_scenes(scenes, manifest, roots, progress)
     choices = _choose(completed, manifest)
     cells = gather([choice.scene for choice in choices], frames, manifest, area)

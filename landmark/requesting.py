@@ -6,6 +6,7 @@ where JSON is due. GET and POST alike, since searching and asking for tokens cha
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import requests
 
 from landmark.errors import LandmarkError
-from landmark.throttle import Throttle, retry_after, shared_throttle
+from landmark.throttle import LONGEST_PAUSE_S, Throttle, retry_after, shared_throttle
 
 #: Seconds to connect, and between two pieces of an answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -34,6 +35,7 @@ class RequestFailedError(LandmarkError):
         status: HTTP status of the last answer, or None where there was none.
         text: Start of the last answer's body, on one line.
         timed_out: Whether the last attempt ran into a time-out.
+        wait_s: Seconds `Retry-After` asked for, or None.
     """
 
     def __init__(
@@ -43,6 +45,16 @@ class RequestFailedError(LandmarkError):
         self.status = status
         self.text = text
         self.timed_out = timed_out
+        self.wait_s: float | None = None
+
+
+GivesUp = Callable[[RequestFailedError], bool]
+_HOPELESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.SSLError,
+)
 
 
 @dataclass(frozen=True)
@@ -80,13 +92,34 @@ class Requester:
         method: str,
         url: str,
         *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Return the JSON answer of a request.
+
+        Args:
+            method: `GET` or `POST`.
+            url: Where to.
+            form: Sent as a form.
+            headers: Further headers.
+
+        Raises:
+            RequestFailedError: Refused (4xx), or still failing after all attempts.
+        """
+        return json.loads(self.text(method, url, form=form, headers=headers))
+
+    def text(
+        self,
+        method: str,
+        url: str,
+        *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        gives_up: Callable[[int | None, str, bool], bool] | None = None,
-    ) -> Any:
-        """Return the JSON answer of a request.
+        gives_up: GivesUp | None = None,
+    ) -> str:
+        """Return the JSON answer of a request as text.
 
         Args:
             method: `GET` or `POST`.
@@ -95,56 +128,58 @@ class Requester:
             body: Sent as JSON.
             form: Sent as a form.
             headers: Further headers.
-            gives_up: Function (status, text, timed out) of a failed attempt -> whether further
-                attempts are pointless; None: never.
+            gives_up: Function of a failed attempt -> whether further ones are pointless; default:
+                they are for refusals (4xx but 408 and 429).
 
         Raises:
             RequestFailedError: Refused (4xx), or still failing after all attempts.
         """
+        gives_up = gives_up or refused
         failure = RequestFailedError(f"{_shown(url)}: no attempt was made")
         for attempt in range(self._retrying.attempts):
+            if attempt:
+                self._sleep(self._backoff(attempt) if failure.wait_s is None else failure.wait_s)
             self._throttle.acquire(url)
-            wait = None
             try:
                 answer = self._session.request(
                     method, url, params=params, json=body, data=form, headers=headers,
                     timeout=self._retrying.timeout_s,
                 )  # fmt: skip
-                if answer.status_code < 400:
-                    return answer.json()
-                failure = _refused(url, answer)
-                if answer.status_code not in RETRIED:
-                    raise failure
-                wait = retry_after(answer.headers.get("Retry-After"))
-                if wait is not None and answer.status_code in _PAUSING:
-                    self._throttle.pause(url, wait)
-            except requests.exceptions.JSONDecodeError:
-                failure = RequestFailedError(f"{_shown(url)}: the answer is no JSON")
-            except (
-                requests.exceptions.InvalidURL,
-                requests.exceptions.InvalidSchema,
-                requests.exceptions.MissingSchema,
-                requests.exceptions.SSLError,
-            ) as error:
+            except _HOPELESS as error:
                 raise RequestFailedError(f"{_shown(url)}: {_reason(error)}") from None
             except requests.exceptions.RequestException as error:
                 late = isinstance(error, requests.exceptions.ReadTimeout)
                 failure = RequestFailedError(f"{_shown(url)}: {_reason(error)}", timed_out=late)
-            if gives_up is not None and gives_up(failure.status, failure.text, failure.timed_out):
+            else:
+                text = answer.text
+                if answer.status_code < 400 and text.strip()[:1] in ("{", "["):
+                    return text
+                failure = self._failure(url, answer)
+            if gives_up(failure):
                 break
-            if attempt + 1 < self._retrying.attempts:
-                self._sleep(self._backoff(attempt) if wait is None else wait)
         raise failure
 
+    def _failure(self, url: str, answer: requests.Response) -> RequestFailedError:
+        text = " ".join(answer.text.split())[:_SHOWN]
+        status = answer.status_code
+        if status < 400:  # an error page of something on the way, mostly passing
+            return RequestFailedError(f"{_shown(url)}: the answer is no JSON: {text}", None, text)
+        failure = RequestFailedError(f"{_shown(url)}: answers {status}: {text}", status, text)
+        failure.wait_s = retry_after(answer.headers.get("Retry-After"))
+        if failure.wait_s is not None:
+            failure.wait_s = min(failure.wait_s, LONGEST_PAUSE_S)
+            if status in _PAUSING:
+                self._throttle.pause(url, failure.wait_s)
+        return failure
+
     def _backoff(self, attempt: int) -> float:
-        pause = min(self._retrying.backoff_s * 2.0**attempt, _LONGEST_BACKOFF_S)
+        pause = min(self._retrying.backoff_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S)
         return pause * (1 + random.uniform(0, 0.2))  # noqa: S311  (no secret depends on it)
 
 
-def _refused(url: str, answer: requests.Response) -> RequestFailedError:
-    text = " ".join(answer.text.split())[:_SHOWN]
-    status = answer.status_code
-    return RequestFailedError(f"{_shown(url)}: answers {status}: {text}", status, text)
+def refused(failure: RequestFailedError) -> bool:
+    """Tell whether a server said no, so that asking again is pointless."""
+    return failure.status is not None and failure.status not in RETRIED
 
 
 def _shown(url: str) -> str:

@@ -149,7 +149,7 @@ def _access(manifest: Manifest, sensor: str, catalog: Catalog) -> Access:
         return Access(**catalog.access.model_dump())
     source = manifest.s1 if sensor == "s1" else manifest.s2
     assert source is not None
-    return provider(source.provider, catalog.href if catalog.kind == "api" else "").access
+    return provider(source.provider, (catalog.href or "") if catalog.kind == "api" else "").access
 
 
 def is_url(href: str) -> bool:

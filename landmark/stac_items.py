@@ -14,6 +14,7 @@ from landmark.errors import InputError
 from landmark.manifest import Area, Period
 
 Item = dict[str, Any]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,21 @@ class AreaShape:
         west, south, east, north = self.geometry.bounds
         return west, south, east, north
 
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Bounding boxes to search, west < east: two where the area touches the 180th meridian.
+
+        Catalogs do not understand boxes that cross it.
+        """
+        parts = shapely.get_parts(self.geometry)
+        bounds = shapely.bounds(parts)
+        west, east = parts[bounds[:, 0] == -180.0], parts[bounds[:, 2] == 180.0]
+        whole = shapely.bounds(self.geometry)
+        if not (len(west) and len(east)) or ((bounds[:, 2] - bounds[:, 0]) >= 180).any():
+            return (_box(whole),)
+        halves = (parts[bounds[:, 0] < 0], parts[bounds[:, 0] >= 0])
+        return tuple(_box(shapely.total_bounds(half)) for half in halves)
+
     def contains(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell for each point whether it lies inside (a box holds its own edge)."""
         if self.is_box:
@@ -42,6 +58,11 @@ class AreaShape:
         shapely.prepare(self.geometry)
         inside: NDArray[np.bool_] = shapely.contains_xy(self.geometry, lon, lat)
         return inside
+
+
+def _box(bounds: NDArray[np.float64]) -> Box:
+    west, south, east, north = (float(value) for value in bounds)
+    return west, south, east, north
 
 
 def open_area(area: Area | None) -> AreaShape | None:

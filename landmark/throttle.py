@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 from landmark.errors import InputError
 
 #: Requests per second of all our processes together, where an operator states a limit or is known
-#: to throttle. CDSE: 2000 a minute. Planetary Computer states none for its API; ten a second is
-#: far below where users met 429. Any other host: no limit of ours, but its pauses are kept.
+#: to throttle. CDSE: 2000 a minute, and users of its STAC API met a limit of five a second.
+#: Planetary Computer states none for its API; ten a second is far below where users met 429.
+#: Any other host: no limit of ours, but its pauses are kept.
 KNOWN_RATES: Mapping[str, float] = MappingProxyType(
     {
-        "stac.dataspace.copernicus.eu": 30.0,
+        "stac.dataspace.copernicus.eu": 4.0,
         "download.dataspace.copernicus.eu": 30.0,
         "eodata.dataspace.copernicus.eu": 30.0,
         "planetarycomputer.microsoft.com": 10.0,
