@@ -134,6 +134,7 @@ def read_tags(read: Read) -> Tags:
         if size <= word.size:
             raw = entry[4 + word.size :][:size]
         else:
-            raw = data.get(*word.unpack_from(entry, 4 + word.size), size)
+            (offset,) = word.unpack_from(entry, 4 + word.size)
+            raw = data.get(offset, size)
         values[tag] = raw if kind == 2 else np.frombuffer(raw, dtype)
     return Tags(values)
