@@ -16,6 +16,7 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.manifest import Catalog, Manifest
 from landmark.progress import Progress, Silent
+from landmark.signing import NO_ACCESS, Access, Signer, signer
 
 SANDBOX_PREFIX = "sandbox:"
 _SCHEMES = ("http", "https", "s3", "gs", "az", "abfs")
@@ -33,11 +34,13 @@ class Root:
         kind: `sandbox`, `local`, `api` or `archive`.
         entry: Catalog file, archive folder, or API URL.
         folder: Folder its relative hrefs start from; "" for an API.
+        access: How its remote files are opened (`landmark.signing`).
     """
 
     kind: str
     entry: str
     folder: str
+    access: Access = NO_ACCESS
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Roots:
         if found is None:
             raise InputError(f"the manifest names no {sensor}")
         return found
+
+    def signer(self, sensor: str) -> Signer:
+        """Return what signs the URLs of a sensor's catalog at the moment of reading."""
+        return signer(self.root(sensor).access)
 
     def stored(self, sensor: str, href: str, base: str = "") -> str:
         """Return an href as the plan keeps it: an unsigned URL, or a path relative to the root.
