@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -22,9 +22,7 @@ from landmark.gdal_windows import check_dtype, read_cuts
 from landmark.grid import Frame
 from landmark.opening import is_remote
 from landmark.placing import corner
-from landmark.scenes import SourceGrid
-
-Resolve = Callable[[str], str]
+from landmark.signing import Signed, Signer
 
 #: Requests one scene keeps under way; all scenes of a process share the bound per host.
 _THREADS = 16
@@ -36,13 +34,13 @@ class BandFile:
 
     Attributes:
         name: What errors call it: a path, or an href without any signature.
-        path: Gives what GDAL has to open, signed where that is needed.
+        sign: Gives what GDAL has to open, signed for this moment; None for a local file.
         file: Its bytes, where the block reader reads them.
         image: Its header, where the block reader reads it, else None.
     """
 
     name: str
-    path: Callable[[], str]
+    sign: Callable[[], Signed] | None = None
     file: ByteFile | None = None
     image: BlockImage | None = None
 
@@ -55,36 +53,73 @@ class OpenBand:
     file: BandFile
 
 
+@dataclass(frozen=True)
+class Access:
+    """How files are reached; shared by the files of one reading job.
+
+    Attributes:
+        client: For HTTP.
+        signer: Signs URLs; None where anybody may read them.
+        patience: How much waiting is left.
+    """
+
+    client: HttpClient
+    signer: Signer | None
+    patience: Patience
+
+
+def access_for(signer: Signer | None, client: HttpClient | None = None) -> Access:
+    """Return a new job's access; the client is by default the one of this process."""
+    return Access(client or shared_client(), signer, Patience())
+
+
+def open_file(path: str, access: Access, stack: contextlib.ExitStack) -> BandFile:
+    """Open a path or an unsigned URL; where the block reader cannot, the file is GDAL's.
+
+    Raises:
+        LandmarkError: A server does not give the header.
+    """
+    if not is_remote(path):
+        try:
+            disk = stack.enter_context(DiskFile(path))
+            return BandFile(path, None, disk, read_image(disk.head))
+        except (OSError, LayoutError):
+            return BandFile(path)
+    address = Address(path, access.signer)
+    if urlsplit(address.signed().url).scheme not in ("http", "https"):
+        return BandFile(path, address.signed)
+    file = HttpFile(address, access.client, access.patience)
+    try:
+        return BandFile(path, address.signed, file, read_image(file.head))
+    except LayoutError:
+        return BandFile(path, address.signed)
+
+
 def open_bands(
-    bands: Sequence[Band],
-    resolve: Resolve,
-    client: HttpClient | None,
-    stack: contextlib.ExitStack,
+    bands: Sequence[Band], access: Access, stack: contextlib.ExitStack
 ) -> list[OpenBand]:
     """Open the files of bands, each file once; headers of remote files are read at once.
 
     Args:
         bands: What to open.
-        resolve: href -> path or URL.
-        client: For HTTP; default: the one of this process.
+        access: How.
         stack: Closes the files.
 
     Raises:
         LandmarkError: A server does not give a header.
         InputError: A file is not the band it is listed as.
     """
-    hrefs = {band.asset.href: band.path for band in bands}
-    patience = Patience()
-    open_one = partial(_open, resolve=resolve, client=client, patience=patience, stack=stack)
-    if any(is_remote(path) for path in hrefs.values()):
-        with ThreadPoolExecutor(min(_THREADS, len(hrefs))) as pool:
-            opened = list(pool.map(open_one, hrefs, hrefs.values()))
+    paths = list(dict.fromkeys(band.path for band in bands))
+    open_one = partial(open_file, access=access, stack=stack)
+    if any(map(is_remote, paths)):
+        with ThreadPoolExecutor(min(_THREADS, len(paths))) as pool:
+            opened = list(pool.map(open_one, paths))
     else:
-        opened = list(map(open_one, hrefs, hrefs.values()))
-    files = dict(zip(hrefs, opened, strict=True))
+        opened = list(map(open_one, paths))
+    files = dict(zip(paths, opened, strict=True))
     for band in bands:
-        _check(band, files[band.asset.href])
-    return [OpenBand(band, files[band.asset.href]) for band in bands]
+        _check(band, files[band.path])
+    return [OpenBand(band, files[band.path]) for band in bands]
 
 
 def read_bands(
@@ -99,7 +134,7 @@ def read_bands(
     cuts: list[dict[int, Cut]] = [{} for _ in opened]
     causes: dict[int, str] = {}
     blocks, others = _share_out(opened, frames)
-    remote = any(one.file.file is None or one.file.file.remote for one in opened)
+    remote = any(one.file.sign is not None for one in opened)
     threads = _THREADS if remote else 1
     failures = read_windows([part.wanted for part in blocks], threads)
     for part, failed in zip(blocks, failures, strict=True):
@@ -120,20 +155,6 @@ def read_bands(
         cuts[number].update(found)
         causes.update(failed)
     return cuts, causes
-
-
-def stated_grid(path: str) -> SourceGrid | None:
-    """Return the pixel grid a file states, where the block reader understands its header.
-
-    Raises:
-        LandmarkError: The server does not give it.
-    """
-    with contextlib.ExitStack() as stack:
-        opened = _open(path, path, lambda href: href, None, Patience(), stack)
-        if opened.image is None:
-            return None
-        grid = opened.image.grid
-        return SourceGrid(opened.image.epsg, opened.image.transform, grid.width, grid.height)
 
 
 @dataclass(frozen=True)
@@ -185,35 +206,8 @@ def _through_gdal(
     number: int,
 ) -> tuple[dict[int, Cut], dict[int, str]]:
     one = opened[number]
-    # The signature of the moment: the one the band was made with may have expired.
-    band = replace(one.band, path=one.file.path())
-    return read_cuts(band, {index: frames[index] for index in others[number]}, one.file.name)
-
-
-def _open(
-    href: str,
-    path: str,
-    resolve: Resolve,
-    client: HttpClient | None,
-    patience: Patience,
-    stack: contextlib.ExitStack,
-) -> BandFile:
-    if not is_remote(path):
-        try:
-            disk = stack.enter_context(DiskFile(path))
-            return BandFile(path, lambda: path, disk, read_image(disk.head))
-        except (OSError, LayoutError):
-            return BandFile(path, lambda: path)
-    if urlsplit(path).scheme not in ("http", "https"):
-        return BandFile(href, lambda: resolve(href))
-    # The first URL is there already: signing again would ask the signer twice per file.
-    given = [path]
-    address = Address(href, lambda: given.pop() if given else resolve(href))
-    file = HttpFile(address, client or shared_client(), patience)
-    try:
-        return BandFile(href, lambda: address.url, file, read_image(file.head))
-    except LayoutError:
-        return BandFile(href, lambda: address.url)
+    wanted = {index: frames[index] for index in others[number]}
+    return read_cuts(one.band, wanted, one.file.name, one.file.sign)
 
 
 def _check(band: Band, opened: BandFile) -> None:

@@ -6,7 +6,7 @@ Windows are whole super-blocks of the file's own blocks, so that each block is d
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from landmark.errors import InputError, LandmarkError
 from landmark.grid import Frame
 from landmark.opening import is_remote, open_image, reading
 from landmark.placing import corner
+from landmark.signing import Signed
+from landmark.throttle import shared_throttle
 from landmark.warping import Source, Transformers, shifted, source_window
 
 #: Patches per side that a window spans at least: 960 px at 10 m.
@@ -40,7 +42,10 @@ PAUSE_S = 0.5
 
 
 def read_cuts(
-    band: Band, frames: Mapping[int, Frame], name: str = ""
+    band: Band,
+    frames: Mapping[int, Frame],
+    name: str = "",
+    sign: Callable[[], Signed] | None = None,
 ) -> tuple[dict[int, Cut], dict[int, str]]:
     """Return one band on frames, and why it could not be had on others.
 
@@ -48,6 +53,7 @@ def read_cuts(
         band: Its rules; `band.path` is opened.
         frames: By any number.
         name: What errors call the file; "" for its path.
+        sign: Gives what to open instead of the path, valid at this moment.
 
     Raises:
         LandmarkError: The file cannot be opened or is not the band (InputError for a local one).
@@ -55,30 +61,48 @@ def read_cuts(
     cuts: dict[int, Cut] = {}
     causes: dict[int, str] = {}
     wanted = dict(frames)
-    for attempt in range(ATTEMPTS if is_remote(band.path) else 1):
-        if attempt:
-            time.sleep(PAUSE_S * 2 ** (attempt - 1))
-        with open_image(band.path, name) as source:
-            check_source(band, source, name)
-            causes = {}
-            for found, failed in _read(band, source, wanted, name):
-                cuts.update(found)
-                causes.update(failed)
-        for index in causes:
-            cuts.pop(index, None)  # a part of it may have been read
+    attempts = ATTEMPTS if is_remote(band.path) else 1
+    for attempt in range(1, attempts + 1):
+        try:
+            found, causes = _attempt(band, wanted, name or band.path, sign)
+        except InputError:
+            raise
+        except LandmarkError:
+            if attempt == attempts:
+                raise
+            causes = dict.fromkeys(wanted, "")
+            found = {}
+        cuts.update(found)
         wanted = {index: frames[index] for index in causes}
-        if not causes:
+        if not wanted or attempt == attempts:
             break
+        time.sleep(PAUSE_S * 2 ** (attempt - 1))
     return cuts, causes
 
 
-def check_source(band: Band, source: Any, name: str = "") -> None:
+def _attempt(
+    band: Band, frames: Mapping[int, Frame], name: str, sign: Callable[[], Signed] | None
+) -> tuple[dict[int, Cut], dict[int, str]]:
+    signed = Signed(band.path) if sign is None else sign()
+    if is_remote(band.path):
+        # GDAL keeps no limits: at least no file is opened while its host asks for patience.
+        shared_throttle().acquire(signed.url)
+    cuts: dict[int, Cut] = {}
+    causes: dict[int, str] = {}
+    with open_image(signed.url, name, signed.headers) as source:
+        check_source(band, source, name)
+        for found, failed in _read(band, source, frames, name):
+            cuts.update(found)
+            causes.update(failed)
+    return cuts, causes
+
+
+def check_source(band: Band, source: Any, name: str) -> None:
     """Refuse a file that cannot be the band it is listed as.
 
     Raises:
         InputError: It lacks the band, or holds another kind of numbers, or no CRS.
     """
-    name = name or band.path
     if band.asset.index > source.count:
         raise InputError(f"{name}: holds {source.count} bands, none of index {band.asset.index}")
     check_dtype(band, _dtype(band, source), name)
@@ -130,7 +154,7 @@ def _cut(
         try:
             for part, users in _parts(grid.part(block), members, windows):
                 window = Window(part.left, part.top, part.right - part.left, part.bottom - part.top)
-                with reading(band.path, name):
+                with reading(source.name, name):
                     pixels = source.read(band.asset.index, window=window)
                 scatter(part, pixels, users, windows, plane)
         except LandmarkError as error:
@@ -183,7 +207,7 @@ def _warp(band: Band, source: Any, frame: Frame, transformers: Transformers, nam
     if window is None:
         outside = np.full((band.side, band.side), band.fill).astype(_dtype(band, source))
         return Cut(band.cut(outside, None).plane, warped=True)
-    with reading(band.path, name):
+    with reading(source.name, name):
         stored = source.read(band.asset.index, window=window)
         place = Place(shifted(source.transform, window.col_off, window.row_off), source.crs, frame)
         return band.warp(stored, source.nodata, place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,12 +31,15 @@ GDAL_OPTIONS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def open_image(path: str, name: str = "") -> Iterator[Any]:
+def open_image(
+    path: str, name: str = "", headers: Mapping[str, str] | None = None
+) -> Iterator[Any]:
     """Open a file or URL; errors become one line that names it.
 
     Args:
         path: What to open; a URL may be signed.
         name: What errors call it; "" for the path.
+        headers: To send with each request for a URL.
 
     Raises:
         InputError: A local file cannot be opened.
@@ -48,6 +51,8 @@ def open_image(path: str, name: str = "") -> Iterator[Any]:
     if parts.scheme in ("http", "https"):
         # Without this a URL that failed once fails for the life of the process, unasked.
         options["CPL_VSIL_CURL_NON_CACHED"] = f"/vsicurl/{parts.scheme}://{parts.netloc}"
+    if headers:
+        options["GDAL_HTTP_HEADERS"] = "\r\n".join(f"{k}: {v}" for k, v in headers.items())
     with rasterio.Env(**options):
         try:
             source = rasterio.open(path)

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark.band_files import OpenBand, Resolve, open_bands, read_bands, stated_grid
+from landmark.band_files import OpenBand, access_for, open_bands, open_file, read_bands
 from landmark.bands import Band, Cut, Plane, SceneClasses, image_band, nodata_values
 from landmark.codec import SCL_SIDE, replicate
 from landmark.cog.client import HttpClient
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
-from landmark.opening import open_image, reading
+from landmark.opening import is_remote, open_image, reading
 from landmark.radiometry import valid_fraction
 from landmark.scenes import Scene, SourceGrid
 from landmark.schema import ImageLayout
+from landmark.signing import Signed, Signer
+
+Resolve = Callable[[str], str]
 
 #: Patches whose planes are in memory at once: 41 MB of twelve bands at native size.
 _GROUP = 256
@@ -55,17 +58,24 @@ class PatchPixels:
     resampling: str
 
 
-def read_header(path: str) -> SourceGrid:
+def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
     """Return the pixel grid of a file as its header states it.
+
+    Args:
+        path: A path or an unsigned URL.
+        signer: Signs URLs; None where anybody may read them.
 
     Raises:
         InputError: A local file is missing, unreadable, or has no EPSG-coded CRS.
         LandmarkError: A URL cannot be read.
     """
-    stated = stated_grid(path)
-    if stated is not None:
-        return stated
-    with open_image(path) as source:
+    with contextlib.ExitStack() as stack:
+        opened = open_file(path, access_for(signer), stack)
+        if opened.image is not None:
+            grid = opened.image.grid
+            return SourceGrid(opened.image.epsg, opened.image.transform, grid.width, grid.height)
+        signed = Signed(path) if opened.sign is None else opened.sign()
+        source = stack.enter_context(open_image(signed.url, path, signed.headers))
         epsg = source.crs.to_epsg() if source.crs is not None else None
         if epsg is None:
             raise InputError(
@@ -76,7 +86,9 @@ def read_header(path: str) -> SourceGrid:
         return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height)
 
 
-def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
+def low_percentiles(
+    scene: Scene, resolve: Resolve, signer: Signer | None = None
+) -> dict[str, float]:
     """Return the 1st percentile of the valid stored DN of each band: `offset_evidence`'s input.
 
     Read from the overview whose longest side is at most 512 px; a band without any valid pixel
@@ -84,7 +96,8 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
 
     Args:
         scene: A Sentinel-2 scene.
-        resolve: href -> path or URL to open.
+        resolve: href -> path or unsigned URL.
+        signer: Signs URLs; None where anybody may read them.
 
     Raises:
         LandmarkError: A file cannot be read (InputError for a local one).
@@ -92,10 +105,11 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
     found = {}
     for asset in scene.bands:
         path = resolve(asset.href)
-        with open_image(path) as source:
+        signed = Signed(path) if signer is None or not is_remote(path) else signer.sign(path)
+        with open_image(signed.url, path, signed.headers) as source:
             shrink = max(1.0, max(source.shape) / _OVERVIEW_PIXELS)
             shape = tuple(max(1, math.ceil(size / shrink)) for size in source.shape)
-            with reading(path):
+            with reading(signed.url, path):
                 values = source.read(asset.index, out_shape=shape)
             valid = _masked(values, source.nodata, scene.nodata)
         if valid.size:
@@ -108,6 +122,8 @@ def read_patches(
     frames: Sequence[Frame],
     resolve: Resolve,
     layout: ImageLayout,
+    *,
+    signer: Signer | None = None,
     client: HttpClient | None = None,
 ) -> list[PatchPixels | str]:
     """Return the pixels of several frames of one scene, in the order of `frames`.
@@ -115,7 +131,8 @@ def read_patches(
     As `iter_patches`, all at once.
     """
     results: list[PatchPixels | str] = [""] * len(frames)
-    for index, result in iter_patches(scene, frames, resolve, layout, client):
+    patches = iter_patches(scene, frames, resolve, layout, signer=signer, client=client)
+    for index, result in patches:
         results[index] = result
     return results
 
@@ -125,6 +142,8 @@ def iter_patches(
     frames: Sequence[Frame],
     resolve: Resolve,
     layout: ImageLayout,
+    *,
+    signer: Signer | None = None,
     client: HttpClient | None = None,
 ) -> Iterator[tuple[int, PatchPixels | str]]:
     """Yield the pixels of several frames of one scene, group by group.
@@ -134,8 +153,9 @@ def iter_patches(
     Args:
         scene: What the files hold (unit, offset, nodata).
         frames: Where to cut; neighbours next to each other read fastest.
-        resolve: href -> path or URL to open; is called again when a signature has expired.
+        resolve: href -> path or unsigned URL.
         layout: Bands wanted and their native sizes.
+        signer: Signs URLs, and again when a signature has expired; None where none is needed.
         client: Asks HTTP servers; default: the one of this process.
 
     Yields:
@@ -146,7 +166,7 @@ def iter_patches(
             made (InputError for a local file).
     """
     with contextlib.ExitStack() as stack:
-        opened = open_bands(_bands(scene, resolve, layout), resolve, client, stack)
+        opened = open_bands(_bands(scene, resolve, layout), access_for(signer, client), stack)
         for start in range(0, len(frames), _GROUP):
             group = frames[start : start + _GROUP]
             for index, result in enumerate(_read_group(opened, group, layout)):

@@ -7,7 +7,6 @@ hand, so each fault can be told from the others; at equal ranges the two take ab
 
 from __future__ import annotations
 
-import email.utils
 import functools
 import http
 import random
@@ -15,7 +14,6 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,8 +28,12 @@ from landmark.cog.faults import (
     ReadError,
     RefusedError,
 )
+from landmark.signing import Signed, Signer
+from landmark.throttle import Throttle, host_of, retry_after, shared_throttle
 
 _CHUNK = 1 << 18
+#: "Come back in 0 seconds" is not taken at its word.
+_LEAST_WAIT_S = 0.05
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 # Expired signatures are 403 at Azure and S3, 400 (ExpiredToken) at S3 with session tokens and GCS.
 _DENIED = frozenset({400, 401, 403})
@@ -75,24 +77,22 @@ class Address:
         name: What errors and logs call it: the href, never a signature.
     """
 
-    def __init__(self, name: str, resolve: Callable[[], str]) -> None:
-        """Take the file's name and what gives a URL to open, signed anew at each call."""
-        self.name = name
-        self._resolve = resolve
-        self._url = resolve()
-        self._lock = threading.Lock()
+    def __init__(self, href: str, signer: Signer | None = None) -> None:
+        """Take the unsigned href and what signs it; None where anybody may read it.
 
-    @property
-    def url(self) -> str:
-        """The URL that is valid as far as known."""
-        return self._url
+        Raises:
+            LandmarkError: It cannot be signed (InputError: a credential is missing).
+        """
+        self.name = href
+        self._signer = signer
 
-    def renewed(self, rejected: str) -> str | None:
-        """Return another URL after one was rejected, or None where there is none."""
-        with self._lock:
-            if self._url == rejected:
-                self._url = self._resolve()
-            return None if self._url == rejected else self._url
+    def signed(self) -> Signed:
+        """Return what to request now; made anew, for the signer knows when that is needed."""
+        return Signed(self.name) if self._signer is None else self._signer.sign(self.name)
+
+    def renewed(self, refused: Signed) -> Signed | None:
+        """Return another signature after one was refused, or None where there is none."""
+        return None if self._signer is None else self._signer.renew(self.name, refused)
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,10 @@ class Reply:
 class HttpClient:
     """Reads byte ranges. Thread-safe; one per process keeps the bounds per host true."""
 
-    def __init__(self, rules: HttpRules | None = None) -> None:
+    def __init__(self, rules: HttpRules | None = None, throttle: Throttle | None = None) -> None:
+        """Take the rules, and the throttle of the hosts (default: the process's one)."""
         self.rules = rules or HttpRules()
+        self._throttle = throttle or shared_throttle()
         self._hosts: dict[str, threading.BoundedSemaphore] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -132,22 +134,23 @@ class HttpClient:
         Raises:
             ReadError: All that could help was tried.
         """
-        url, parts, got, total = address.url, [], 0, None
+        signed, parts, got, total = address.signed(), [], 0, None
         tries = renewals = 0
         while True:
             try:
-                part, total = self._once(url, start + got, stop)
+                part, total = self._once(signed, start + got, stop)
             except RefusedError as fault:
                 raise FinalReadError(f"{address.name}: {fault}") from None
             except DeniedError as fault:
-                fresh = address.renewed(url) if renewals < self.rules.renewals else None
+                fresh = address.renewed(signed) if renewals < self.rules.renewals else None
                 if fresh is None:
                     raise FinalReadError(f"{address.name}: {fault}") from None
-                url, renewals = fresh, renewals + 1
+                signed, renewals = fresh, renewals + 1
                 continue
             except (BrokenError, BusyError) as fault:
                 tries += 1
-                self._wait(address, fault, tries, patience, retry=retry)
+                self._wait(address.name, signed.url, fault, tries, patience, retry=retry)
+                signed = address.signed()
                 continue
             patience.succeeded()
             parts.append(part)
@@ -159,7 +162,8 @@ class HttpClient:
 
     def _wait(
         self,
-        address: Address,
+        name: str,
+        url: str,
         fault: BrokenError | BusyError,
         tries: int,
         patience: Patience,
@@ -167,7 +171,7 @@ class HttpClient:
         retry: bool,
     ) -> None:
         """Sleep until the next attempt, or raise where there is none."""
-        failed = ReadError(f"{address.name}: {fault} ({tries} attempts)")
+        failed = ReadError(f"{name}: {fault} ({tries} attempts)")
         if not retry:
             raise failed
         pause = self.rules.pause_s * 2 ** (tries - 1)
@@ -175,17 +179,20 @@ class HttpClient:
         asked = fault.wait_s if isinstance(fault, BusyError) else None
         if asked is not None:
             # Being told when to come back is no failure: only time limits it.
-            pause = max(asked, 0.01)
             if asked > self.rules.longest_wait_s or not patience.may_wait(asked):
-                raise FinalReadError(f"{address.name}: {fault}, asking to wait {asked:g} s")
+                raise FinalReadError(f"{name}: {fault}, asking to wait {asked:g} s")
+            # Holds for all threads of the process; the next request waits for it.
+            self._throttle.pause(url, max(asked, _LEAST_WAIT_S))
         elif tries >= self.rules.attempts or not patience.may_retry():
             raise failed
-        time.sleep(pause)
+        else:
+            time.sleep(pause)
 
-    def _once(self, url: str, start: int, stop: int) -> tuple[bytes, int | None]:
+    def _once(self, signed: Signed, start: int, stop: int) -> tuple[bytes, int | None]:
         """Send one request; return what it brought and the size of the file."""
-        host = urlsplit(url).netloc.rpartition("@")[2]
-        with self._host(host):
+        url = signed.url
+        self._throttle.acquire(url)
+        with self._host(host_of(url)):
             try:
                 response = self._pool(url).request(
                     "GET",
@@ -194,6 +201,7 @@ class HttpClient:
                         "Range": f"bytes={start}-{stop - 1}",
                         "Accept-Encoding": "identity",
                         "User-Agent": "landmark",
+                        **signed.headers,
                     },
                     preload_content=False,
                     retries=urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=5),
@@ -231,7 +239,7 @@ class HttpClient:
         if status in _DENIED:
             raise DeniedError(name)
         if status in _BUSY:
-            raise BusyError(name, _retry_after(response.headers.get("Retry-After")))
+            raise BusyError(name, retry_after(response.headers.get("Retry-After")))
         if status in _BROKEN:
             raise BrokenError(name)
         raise RefusedError(name)
@@ -324,18 +332,3 @@ def _content_range(text: str) -> tuple[int, int, int | None]:
     first, last, total = found.groups()
     size = None if total == "*" else int(total)
     return (-1, -1, size) if first is None else (int(first), int(last), size)
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Return the seconds a Retry-After header asks for (a number or a date), None if nothing."""
-    if text is None:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-        return max(0.0, when.timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
