@@ -32,6 +32,8 @@ from landmark.sources import Roots, open_roots
 #: a round; a new round also opens the files anew.
 _ROUNDS = 2
 _PAUSE_S = 2.0
+#: SCL class of snow and ice.
+SNOW_CLASSES = (11,)
 
 #: The plan columns a patch's bytes depend on (`scene` is added by its hash).
 _FINGERPRINTED = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
@@ -215,6 +217,9 @@ def _rejection(
         )
     if cloud is not None and cloud > rules.max_cloud:
         return Filtered(patch_id, "cloud", f"{cloud:.3f} cloudy > {rules.max_cloud:g}")
+    snow = class_fraction(pixels.scl, SNOW_CLASSES)
+    if snow is not None and snow > rules.max_snow:
+        return Filtered(patch_id, "snow", f"{snow:.3f} snow > {rules.max_snow:g}")
     return None
 
 

@@ -23,6 +23,7 @@ from landmark.candidates import gather, number
 from landmark.catalog import find_scenes
 from landmark.choosing import KEEP, Choice, choose_scenes
 from landmark.commits import atomic_path
+from landmark.drawing import Sampler
 from landmark.errors import InputError
 from landmark.grid import Frame, check_name
 from landmark.manifest import Manifest
@@ -80,7 +81,10 @@ def make_plan(
             f"{len(scenes)} scenes found, but no whole patch of 1.2 km lies in them within the "
             "area; use a larger area, or grid: scene for small pieces"
         )
-    table = plan_rows(cells, _facts(choices), manifest, limit)
+    sampler = Sampler(manifest.sampling, roots, manifest.seed)
+    table = plan_rows(cells, _facts(choices), manifest, limit, sampler)
+    for message in sampler.notes:
+        progress.note(message)
     _require_kept(table)
     own = {
         "version": PLAN_VERSION,
@@ -88,6 +92,7 @@ def make_plan(
         "limit": limit,
         "edge_cells_dropped": cells.dropped,
         "antimeridian_cells_dropped": cells.at_meridian,
+        "polar_cells_dropped": cells.polar,
     }
     return table.replace_schema_metadata(
         {

@@ -119,13 +119,16 @@ def _stated(scene: Scene) -> str:
 
 def _complete(scene: Scene, manifest: Manifest, roots: Roots) -> Completed:
     resolve = partial(roots.resolve, scene.sensor)
+    signer = roots.signer(scene.sensor)
     asset = finest_band(scene)
     try:
         if scene.grid is None:
-            scene = replace(scene, grid=pixels.read_header(resolve(asset.href)))
+            scene = replace(scene, grid=pixels.read_header(resolve(asset.href), signer=signer))
         if manifest.s2 is None or scene.sensor != "s2" or roots.root("s2").kind == "archive":
             return Completed(scene)
-        return settle_offset(scene, manifest.s2, lambda s: pixels.low_percentiles(s, resolve))
+        return settle_offset(
+            scene, manifest.s2, lambda s: pixels.low_percentiles(s, resolve, signer=signer)
+        )
     except InputError:
         raise
     except LandmarkError as error:

@@ -56,7 +56,7 @@ class AreaShape:
             west, south, east, north = self.bounds
             return (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
         shapely.prepare(self.geometry)
-        inside: NDArray[np.bool_] = shapely.contains_xy(self.geometry, lon, lat)
+        inside: NDArray[np.bool_] = shapely.intersects_xy(self.geometry, lon, lat)
         return inside
 
 
@@ -74,7 +74,11 @@ def open_area(area: Area | None) -> AreaShape | None:
     if area is None:
         return None
     if area.bbox is not None:
-        return AreaShape(shapely.box(*area.bbox), is_box=True)
+        west, south, east, north = area.bbox
+        if west < east:
+            return AreaShape(shapely.box(*area.bbox), is_box=True)
+        halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
+        return AreaShape(shapely.MultiPolygon(halves), is_box=False)
     import geopandas
 
     try:
@@ -87,6 +91,12 @@ def open_area(area: Area | None) -> AreaShape | None:
     union = frame.to_crs(4326).geometry.union_all()
     if union.is_empty or union.area == 0:
         raise InputError(f"area.file: {area.file}: holds no polygon")
+    west, south, east, north = union.bounds
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise InputError(
+            f"area.file: {area.file}: reaches {west:g}..{east:g} degrees east, "
+            f"{south:g}..{north:g} north; cut polygons at the 180th meridian (RFC 7946, 3.1.9)"
+        )
     return AreaShape(union, is_box=False)
 
 
