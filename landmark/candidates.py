@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landmark.grid import SIZE_M, Frame
 from landmark.manifest import Manifest
 from landmark.sampling import (
+    NO_CELLS,
     Cells,
     from_degrees,
     scene_cells,
@@ -188,6 +189,8 @@ def _cells(
             yield source_cell(scene, frames[index])
         elif manifest.grid == "utm":
             yield utm_cells(scene)
+        elif scene.grid is None:  # its cells are counted on a file that cannot be read
+            yield NO_CELLS
         else:
             yield scene_cells(scene, manifest.patches.min_valid)
 

@@ -76,7 +76,12 @@ def make_plan(
     completed = complete_scenes(scenes, manifest, roots, progress)
     choices = _choose(completed, manifest)
     cells = gather([choice.scene for choice in choices], frames, manifest, area)
+    lost = [one for one in completed if one.status == "unreadable"]
+    if lost:
+        progress.note(f"{len(lost)} scenes cannot be read (first: {lost[0].reason})")
     if not len(cells.scene):
+        if len(lost) == len(scenes):
+            raise InputError(f"none of {len(scenes)} scenes can be read ({lost[0].reason})")
         raise InputError(
             f"{len(scenes)} scenes found, but no whole patch of 1.2 km lies in them within the "
             "area; use a larger area, or grid: scene for small pieces"
@@ -93,6 +98,7 @@ def make_plan(
         "edge_cells_dropped": cells.dropped,
         "antimeridian_cells_dropped": cells.at_meridian,
         "polar_cells_dropped": cells.polar,
+        "unreadable_scenes": sorted(one.scene.item for one in lost),
     }
     return table.replace_schema_metadata(
         {

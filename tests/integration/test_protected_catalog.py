@@ -220,7 +220,7 @@ def test_without_a_good_token_every_scene_is_refused_with_the_reason(
     world: World, tmp_path: Path
 ) -> None:
     world.tokens.stale = 10_000
-    with pytest.raises(InputError, match=r"no patch is left of the plan: 9 unreadable") as caught:
+    with pytest.raises(InputError, match=r"none of 1 scenes can be read") as caught:
         run(world, "offset", tmp_path / "d")
     assert "403" in str(caught.value)
     assert STALE not in str(caught.value)
