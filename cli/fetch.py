@@ -31,6 +31,10 @@ def fetch(
     replan: Annotated[
         bool, typer.Option("--replan", help="Plan again; shards whose rows are equal are kept.")
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="When planning, ask the catalogs again, not the cache."),
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Plan at most this many patches.")
     ] = None,
@@ -63,6 +67,7 @@ def fetch(
         plan_only=plan,
         locked=locked,
         replan=replan,
+        refresh=refresh,
         limit=limit,
         retry_failed=retry_failed,
         max_failed=max_failed,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landmark.grid import SIZE_M, Frame
 from landmark.manifest import Manifest
 from landmark.sampling import (
+    NO_CELLS,
     Cells,
     from_degrees,
     scene_cells,
@@ -26,6 +27,8 @@ from landmark.stac_items import AreaShape
 #: Decimals of degrees in the plan: 1e-8 is a millimetre.
 _DECIMALS = 8
 _AREA_MARGIN_M = 3 * SIZE_M
+#: Where UTM ends and the polar grids of MGRS begin, degrees.
+UTM_NORTH, UTM_SOUTH = 84.0, -80.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Candidates:
         names: Frame names.
         dropped: Cells at scene edges that are covered in part only.
         at_meridian: Cells left out because the 180th meridian cuts them.
+        polar: Cells left out because UTM ends at 84 degrees north and 80 degrees south.
     """
 
     scene: NDArray[np.int32]
@@ -65,6 +69,7 @@ class Candidates:
     names: list[str]
     dropped: int
     at_meridian: int
+    polar: int
 
 
 def gather(
@@ -98,7 +103,9 @@ def gather(
     inside = np.ones(len(lon), dtype=bool) if area is None else area.contains(lon, lat)
     cut = np.ptp(rings[:, :, 0], axis=1) > 180 if len(lon) else np.zeros(0, dtype=bool)
     at_meridian = int((inside & cut)[place].sum())
-    kept = (inside & ~cut)[place]
+    beyond = (lat > UTM_NORTH) | (lat < UTM_SOUTH)
+    polar = int((inside & ~cut & beyond)[place].sum())
+    kept = (inside & ~cut & ~beyond)[place]
     frame, names = _names(
         manifest, [c for _, c, _ in parts], scene, epsg, column, row, place, first
     )
@@ -118,6 +125,7 @@ def gather(
         names=names,
         dropped=dropped,
         at_meridian=at_meridian,
+        polar=polar,
     )
 
 
@@ -163,7 +171,7 @@ class _AreaWindows:
     def _in_crs(epsg: int, area: AreaShape) -> tuple[float, float, float, float] | None:
         """Return bounds with a margin; None where the area is too wide for the CRS to say."""
         west, _, east, _ = area.bounds
-        if east - west > 12:
+        if east - west > 12 or len(area.boxes) > 1:
             return None
         outline = shapely.segmentize(shapely.box(*area.bounds), 0.05)
         x, y = from_degrees(epsg, shapely.get_coordinates(outline))
@@ -181,6 +189,8 @@ def _cells(
             yield source_cell(scene, frames[index])
         elif manifest.grid == "utm":
             yield utm_cells(scene)
+        elif scene.grid is None:  # its cells are counted on a file that cannot be read
+            yield NO_CELLS
         else:
             yield scene_cells(scene, manifest.patches.min_valid)
 

@@ -56,10 +56,12 @@ def choose_scenes(
     for index, scene in enumerate(scenes):
         status, reason = refused.get(index) or _rejected(scene, manifest)
         choices.append(Choice(scene, status, reason))
-    for loser, winner in _duplicates([c.scene if c.status == KEEP else None for c in choices]):
+    kept = [c.scene if c.status == KEEP else None for c in choices]
+    pinned = manifest.pinned_baseline
+    for loser, winner in _duplicates(kept, pinned):
         scene = scenes[loser]
-        if manifest.duplicates == "newest":
-            choices[loser] = Choice(scene, "duplicate", _why(scenes[winner], scene))
+        if manifest.duplicates != "all":
+            choices[loser] = Choice(scene, "duplicate", _why(scenes[winner], scene, pinned))
         else:
             choices[loser] = Choice(scene, variant=_variant(scene))
     return choices
@@ -97,6 +99,27 @@ def one_per_overpass(
     return ranked[first][group]
 
 
+def best_of_period(
+    frame: NDArray[np.integer],
+    period: NDArray[np.integer],
+    preference: Sequence[NDArray[np.generic]],
+) -> NDArray[np.int64]:
+    """Return for each row the row that stands for its frame and period.
+
+    Args:
+        frame: Frame number of each row (different for each sensor).
+        period: Period number of each row.
+        preference: Arrays, most important first; the smallest value wins. The last must tell
+            all rows apart, or the order of rows would.
+    """
+    ranked = np.lexsort((*reversed(preference), period, frame))
+    first = np.ones(len(ranked), dtype=bool)
+    first[1:] = (np.diff(frame[ranked]) != 0) | (np.diff(period[ranked]) != 0)
+    best = np.empty(len(ranked), dtype=np.int64)
+    best[ranked] = ranked[first][np.cumsum(first) - 1]
+    return best
+
+
 def _rejected(scene: Scene, manifest: Manifest) -> tuple[str, str]:
     source = manifest.s1 if scene.sensor == "s1" else manifest.s2
     assert source is not None
@@ -115,11 +138,18 @@ def _rejected(scene: Scene, manifest: Manifest) -> tuple[str, str]:
         limit = manifest.s2.max_scene_cloud
         if scene.cloud > limit:
             return "cloud", f"scene cloud {scene.cloud:.3f} is above {limit:g}"
+    if manifest.s2 is not None and scene.sensor == "s2" and scene.snow is not None:
+        limit = manifest.s2.max_scene_snow
+        if scene.snow > limit:
+            return "snow", f"scene snow {scene.snow:.3f} is above {limit:g}"
     return KEEP, ""
 
 
-def _duplicates(scenes: Sequence[Scene | None]) -> list[tuple[int, int]]:
-    """Return (loser, winner) positions: newest baseline, then newest processing, then item id."""
+def _duplicates(scenes: Sequence[Scene | None], pinned: str | None) -> list[tuple[int, int]]:
+    """Return (loser, winner) positions.
+
+    The pinned baseline wins, then the newest baseline, the newest processing, the item id.
+    """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, scene in enumerate(scenes):
         if scene is not None:
@@ -127,7 +157,9 @@ def _duplicates(scenes: Sequence[Scene | None]) -> list[tuple[int, int]]:
             groups.setdefault(key, []).append(index)
     pairs = []
     for group in groups.values():
-        ranked = sorted(group, key=lambda i: _age(_present(scenes[i])))
+        ranked = sorted(
+            group, key=lambda i: (_present(scenes[i]).baseline != pinned, _age(_present(scenes[i])))
+        )
         winners: list[int] = []
         for index in ranked:
             scene = _present(scenes[index])
@@ -159,7 +191,9 @@ def _same_ground(one: Scene, other: Scene) -> bool:
     return bool(first.intersection(second).area >= SAME_GROUND * smaller)
 
 
-def _why(winner: Scene, loser: Scene) -> str:
+def _why(winner: Scene, loser: Scene, pinned: str | None) -> str:
+    if pinned is not None and winner.baseline == pinned != loser.baseline:
+        return f"{winner.item} has the pinned baseline {pinned}"
     if winner.baseline != loser.baseline:
         return f"{winner.item} has the newer baseline {winner.baseline}"
     if winner.generated != loser.generated:

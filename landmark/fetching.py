@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from landmark import jobs, plan
+from landmark.answers import Answers
 from landmark.commits import remove_committed, sweep_temporaries, write_atomic
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError, TooManyHolesError
@@ -35,6 +36,7 @@ class FetchOptions:
         plan_only: Stop after the plan.
         locked: Use the plan alone; end with what changed upstream, if anything did.
         replan: Make a new plan, keeping every shard whose rows did not change.
+        refresh: Ask catalogs again instead of using answers kept in the cache.
         limit: Plan at most this many patches, spread over the grid by a hash of the cell.
         retry_failed: Make shards with holes again.
         max_failed: Holes allowed before the exit code is 3: a count (`12`) or a share (`1%`).
@@ -46,6 +48,7 @@ class FetchOptions:
     plan_only: bool = False
     locked: bool = False
     replan: bool = False
+    refresh: bool = False
     limit: int | None = None
     retry_failed: bool = False
     max_failed: str = "1%"
@@ -180,7 +183,8 @@ def _planned(
         return table
     if options.locked:
         return plan.read_plan(dataset.plan)
-    table = plan.make_plan(manifest, roots, progress, limit=options.limit)
+    answers = Answers(dataset.cache / "answers", refresh=options.refresh)
+    table = plan.make_plan(manifest, roots, progress, limit=options.limit, answers=answers)
     if exists:
         keep_unchanged(dataset, _fingerprints(manifest, table))
     plan.write_plan(dataset.plan, table)

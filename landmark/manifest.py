@@ -10,7 +10,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from landmark.catalog_rules import Catalog, FileAccess
+from landmark.manifest_model import Model
+from landmark.sampling_rules import AroundEvents, Looks, Sampling, Strata
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
 S2_BANDS: tuple[str, ...] = (
@@ -39,17 +43,12 @@ def _known_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(band for band in S2_BANDS if band in bands)
 
 
-class Model(BaseModel):
-    """Base of all manifest parts: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class Area(Model):
     """Where: a box in degrees, or a vector file."""
 
     bbox: tuple[float, float, float, float] | None = Field(
-        None, description="West, south, east, north in degrees (WGS 84); west < east."
+        None,
+        description="West, south, east, north, degrees; west > east crosses the 180th meridian.",
     )
     file: str | None = Field(
         None, description="Vector file (any format GDAL reads) whose union is the area."
@@ -65,10 +64,12 @@ class Area(Model):
                 raise ValueError(f"bbox longitude out of range -180..180: {west}, {east}")
             if not (-90 <= south <= 90 and -90 <= north <= 90):
                 raise ValueError(f"bbox latitude out of range -90..90: {south}, {north}")
-            if west >= east or south >= north:
+            # A box that crosses the 180th meridian has west > east; so has one typed wrongly.
+            crosses = west > 0 > east and east + 360 - west <= 180
+            if not (west < east or crosses) or south >= north:
                 raise ValueError(
-                    "bbox must be west, south, east, north with west < east and south < north; "
-                    "split an area that crosses the 180th meridian into two"
+                    "bbox must be west, south, east, north with west < east (or less than half "
+                    "way round across the 180th meridian) and south < north"
                 )
         return self
 
@@ -86,36 +87,6 @@ class Period(Model):
         return self
 
 
-class Catalog(Model):
-    """Where scenes are listed."""
-
-    kind: Literal["sandbox", "local", "api", "archive"] = Field(
-        description=(
-            "`sandbox`: the embedded synthetic Earth; `local`: a static STAC catalog, an "
-            "ItemCollection or an ndjson file; `api`: a STAC API; `archive`: a published "
-            "dataset's folder."
-        )
-    )
-    href: str | None = Field(
-        None,
-        description="File, folder or URL; a relative path counts from the manifest's folder.",
-    )
-    format: Literal["reben"] | None = Field(
-        None, description="Layout of an archive: `reben` (BigEarthNet v2)."
-    )
-    size: Literal["small", "demo"] = Field(
-        "demo", description="How much synthetic Earth a sandbox holds."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.kind != "sandbox" and self.href is None:
-            raise ValueError(f"a catalog of kind {self.kind} needs href")
-        if (self.kind == "archive") != (self.format is not None):
-            raise ValueError("format belongs to a catalog of kind archive, and is needed there")
-        return self
-
-
 class SensorSource(Model):
     """What both sensors share."""
 
@@ -123,9 +94,12 @@ class SensorSource(Model):
     filter: str | None = Field(None, description="CQL2 text filter on items.")
     catalog: Catalog | None = Field(None, description="Overrides the manifest's catalog.")
     provider: str = Field(
-        "generic",
+        "auto",
         pattern=r"^[a-z0-9-]+$",
-        description="Name of the provider module that reads this catalog's items.",
+        description=(
+            "Whose catalog it is: `planetary-computer`, `earth-search`, `cdse`, or `generic`; "
+            "`auto` knows the first three by the API's host."
+        ),
     )
     licence: str | None = Field(
         None, description="Licence recorded per patch where the items name none."
@@ -133,6 +107,7 @@ class SensorSource(Model):
     orbit_state: Literal["ascending", "descending"] | None = Field(
         None, description="Keep only scenes of this orbit direction."
     )
+    looks: Looks = Field(Looks(), description="Which of several looks at one cell are kept.")
 
 
 class Sentinel2(SensorSource):
@@ -145,18 +120,20 @@ class Sentinel2(SensorSource):
         default_factory=dict,
         description="Band -> asset key where the two differ (`SCL` names the scene classes).",
     )
-    offset: Literal["baseline", "none", "metadata"] = Field(
-        "baseline",
+    offset: Literal["provider", "baseline", "none", "metadata"] = Field(
+        "provider",
         description=(
-            "`baseline`: pixels of baseline 04.00 and later hold +1000; `metadata`: the item's "
-            "own raster:offset / s2:boa_add_offset; `none`: pixels hold no offset."
+            "`provider`: by the provider's own rule (`generic`: by baseline); `baseline`: pixels "
+            "of baseline 04.00 and later hold +1000; `metadata`: the item's own raster:offset / "
+            "s2:boa_add_offset; `none`: pixels hold no offset."
         ),
     )
     unknown_baseline: Literal["pixels", "no_offset", "refuse"] = Field(
         "pixels",
         description=(
-            "What to do with an item that states no baseline (or N9999): decide from its dark "
-            "pixels and refuse if they prove nothing, take it as free of offset, or refuse it."
+            "What to do with an item whose metadata do not settle the offset (no baseline, "
+            "N9999, an unreliable flag): decide from its dark pixels and refuse it if they prove "
+            "nothing, take it as free of offset, or refuse it."
         ),
     )
     on_conflict: Literal["refuse", "trust_metadata", "trust_pixels"] = Field(
@@ -164,6 +141,9 @@ class Sentinel2(SensorSource):
     )
     max_scene_cloud: float = Field(
         1.0, ge=0, le=1, description="Scenes cloudier than this share are left out."
+    )
+    max_scene_snow: float = Field(
+        1.0, ge=0, le=1, description="Scenes snowier than this share are left out."
     )
 
 
@@ -193,6 +173,9 @@ class PatchRules(Model):
     cloud_classes: tuple[int, ...] = Field(
         (3, 8, 9, 10), description="SCL classes counted as cloud (3 shadow, 8-9 cloud, 10 cirrus)."
     )
+    max_snow: float = Field(
+        1.0, ge=0, le=1, description="Largest share of snow (SCL 11) of a patch."
+    )
     min_valid: float = Field(
         0.95, ge=0, le=1, description="Smallest share of valid pixels of a patch."
     )
@@ -207,6 +190,7 @@ class Pairing(Model):
     max_gap_hours: float = Field(
         72.0, gt=0, description="Largest gap in time between the two patches of a pair."
     )
+    required: bool = Field(False, description="Leave out patches that have no partner.")
 
 
 class LabelSource(Model):
@@ -335,10 +319,17 @@ class Manifest(Model):
     grid: Literal["utm", "scene", "source"] = Field(
         "utm", description="Which frames patches are cut on (docs/architecture.md)."
     )
-    duplicates: Literal["newest", "all"] = Field(
+    duplicates: Literal["newest", "pinned", "all"] = Field(
         "newest",
-        description="Reprocessed scenes of one platform, tile and time: the newest, or all.",
+        description=(
+            "Reprocessed scenes of one platform, tile and time: the newest baseline, the one of "
+            "`pinned_baseline` (else the newest), or all."
+        ),
     )
+    pinned_baseline: str | None = Field(
+        None, pattern=r"^\d{2}\.\d{2}$", description="Baseline for `duplicates: pinned`: `05.10`."
+    )
+    sampling: Sampling = Field(Sampling(), description="Which cells of the area are sampled.")
     patches: PatchRules = Field(PatchRules(), description="Which patches to keep.")
     pairing: Pairing = Field(Pairing(), description="S1-S2 partners.")
     labels: tuple[LabelSource, ...] = Field((), description="Land-cover sources, best first.")
@@ -355,6 +346,8 @@ class Manifest(Model):
         archive = [c for c in self.catalogs().values() if c.kind == "archive"]
         if archive and self.grid != "source":
             raise ValueError("an archive brings its own frames: set grid: source")
+        if (self.duplicates == "pinned") != (self.pinned_baseline is not None):
+            raise ValueError("duplicates: pinned and pinned_baseline belong together")
         if self.grid == "source" and not archive:
             raise ValueError("grid: source needs a catalog of kind archive")
         return self
@@ -370,3 +363,30 @@ class Manifest(Model):
             for sensor, source in (("s1", self.s1), ("s2", self.s2))
             if source is not None
         }
+
+
+__all__ = [
+    "S1_BANDS",
+    "S2_BANDS",
+    "Area",
+    "AroundEvents",
+    "Catalog",
+    "EventSource",
+    "FileAccess",
+    "LabelRules",
+    "LabelSource",
+    "Looks",
+    "Manifest",
+    "Model",
+    "Pairing",
+    "PatchRules",
+    "Period",
+    "Queries",
+    "Sampling",
+    "SensorSource",
+    "Sentinel1",
+    "Sentinel2",
+    "Shards",
+    "Splits",
+    "Strata",
+]

@@ -210,6 +210,14 @@ def _hrefs(manifest: Manifest) -> Iterator[tuple[strict_yaml.Path, str]]:
             yield (*place, "href"), catalog.href
     if manifest.area is not None and manifest.area.file is not None:
         yield ("area", "file"), manifest.area.file
+    sampling = manifest.sampling
+    if sampling.cells_file is not None:
+        yield ("sampling", "cells_file"), sampling.cells_file
+    for i, around in enumerate(sampling.events):
+        yield ("sampling", "events", i, "file"), around.file
+    if sampling.strata is not None:
+        for j, raster in enumerate(sampling.strata.rasters):
+            yield ("sampling", "strata", "rasters", j), raster
     for i, source in enumerate(manifest.labels):
         for j, raster in enumerate(source.rasters):
             yield ("labels", i, "rasters", j), raster

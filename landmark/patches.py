@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,17 +19,21 @@ from landmark.errors import LandmarkError
 from landmark.grid import RESOLUTION_M, Frame
 from landmark.manifest import Manifest
 from landmark.manifest_file import load_manifest
-from landmark.pixels import PatchPixels, read_patches
+from landmark.opening import is_remote
+from landmark.pixels import PatchPixels, iter_patches
 from landmark.progress import Silent
 from landmark.radiometry import class_fraction
 from landmark.scenes import Scene
 from landmark.schema import SCHEMA_VERSION, ImageLayout, patch_schema, s1_layout, s2_layout
 from landmark.shards import commit_shard, encode_image, encode_scl, frame_xxh3
-from landmark.sources import open_roots
+from landmark.sources import Roots, open_roots
 
-#: Attempts to read a scene from a server before its patches become holes.
-ATTEMPTS = 3
-_PAUSE_S = 0.5
+#: Rounds over what a server did not give before it becomes holes. Each request is retried within
+#: a round; a new round also opens the files anew.
+_ROUNDS = 2
+_PAUSE_S = 2.0
+#: SCL class of snow and ice.
+SNOW_CLASSES = (11,)
 
 #: The plan columns a patch's bytes depend on (`scene` is added by its hash).
 _FINGERPRINTED = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
@@ -99,7 +103,7 @@ def fetch_shard(task: FetchTask) -> int:
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset, Silent())
     rows = plan.read_shard_rows(dataset.plan, task.shard)
-    content = make_patches(rows, manifest, roots.resolve)
+    content = make_patches(rows, manifest, roots)
     commit_shard(
         dataset.patch_shard(task.shard),
         content.table,
@@ -110,71 +114,97 @@ def fetch_shard(task: FetchTask) -> int:
     return len(content.holes)
 
 
-def make_patches(
-    rows: pa.Table, manifest: Manifest, resolve: Callable[[str, str], str]
-) -> ShardContent:
+def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardContent:
     """Read, judge and encode the patches of one shard.
+
+    Memory: the encoded patches of the shard and the pixels of one group of them.
 
     Args:
         rows: Plan rows of one shard, in shard order, one sensor.
         manifest: The dataset's manifest.
-        resolve: (sensor, href) -> path or URL to open.
+        roots: Where its catalogs are.
     """
     planned = rows.to_pylist()
     layout = image_layout(manifest, planned[0]["sensor"])
-    made: list[dict[str, Any]] = []
-    filtered: list[Filtered] = []
-    holes: list[Hole] = []
-    for text, group in groupby(planned, key=lambda row: row["scene"]):
+    # By position: patches come in the order they are read, and are stored in the plan's.
+    made: dict[int, dict[str, Any]] = {}
+    filtered: dict[int, Filtered] = {}
+    holes: dict[int, Hole] = {}
+    for text, group in groupby(range(len(planned)), key=lambda index: planned[index]["scene"]):
         scene = Scene.from_json(text)
-        for row, pixels, attempts in _read_scene(scene, list(group), layout, resolve):
+        members = list(group)
+        for index, pixels, rounds in _read_scene(scene, planned, members, layout, roots):
+            row = planned[index]
             if isinstance(pixels, str):
-                holes.append(Hole(row["patch_id"], "read", pixels, attempts))
+                holes[index] = Hole(row["patch_id"], "read", pixels, rounds)
                 continue
             cloud = None
             if pixels.scl is not None:
                 cloud = class_fraction(pixels.scl, manifest.patches.cloud_classes)
             rejection = _rejection(row["patch_id"], pixels, cloud, manifest)
             if rejection is not None:
-                filtered.append(rejection)
+                filtered[index] = rejection
             else:
-                made.append(_patch_row(row, scene, pixels, cloud, layout))
-    table = pa.Table.from_pylist(made, schema=patch_schema(layout))
-    return ShardContent(table, tuple(filtered), tuple(holes))
+                made[index] = _patch_row(row, scene, pixels, cloud, layout)
+    table = pa.Table.from_pylist(
+        [made[index] for index in sorted(made)], schema=patch_schema(layout)
+    )
+    return ShardContent(table, _in_order(filtered), _in_order(holes))
+
+
+Entry = TypeVar("Entry")
+
+
+def _in_order(entries: dict[int, Entry]) -> tuple[Entry, ...]:
+    return tuple(entries[index] for index in sorted(entries))
 
 
 def _read_scene(
     scene: Scene,
-    rows: list[dict[str, Any]],
+    planned: Sequence[dict[str, Any]],
+    members: Sequence[int],
     layout: ImageLayout,
-    resolve: Callable[[str, str], str],
-) -> Iterator[tuple[dict[str, Any], PatchPixels | str, int]]:
-    """Yield (row, pixels or the cause of its hole, attempts) for the patches of one scene."""
-    frames = [Frame(row["frame"], row["epsg"], row["x_min"], row["y_max"]) for row in rows]
+    roots: Roots,
+) -> Iterator[tuple[int, PatchPixels | str, int]]:
+    """Yield (position, pixels or the cause of its hole, rounds) for the patches of one scene."""
+    frames = {index: _frame(planned[index]) for index in members}
     opened: dict[str, str] = {}
 
     def open_href(href: str) -> str:
-        path = resolve(scene.sensor, href)
+        path = roots.resolve(scene.sensor, href)
         opened[path] = href
         return path
 
-    results: list[PatchPixels | str] = []
-    attempt = 0
-    while not results:
-        attempt += 1
+    signer = roots.signer(scene.sensor)
+    failed: dict[int, str] = {}
+    wanted = list(members)
+    for round_ in range(1, _ROUNDS + 1):
+        failed = {}
+        waiting = dict.fromkeys(wanted)
+        chosen = [frames[index] for index in wanted]
         try:
-            results = read_patches(scene, frames, open_href, layout)
+            for position, pixels in iter_patches(scene, chosen, open_href, layout, signer=signer):
+                index = wanted[position]
+                del waiting[index]
+                if isinstance(pixels, str):
+                    failed[index] = pixels
+                else:
+                    yield index, pixels, round_
         except LandmarkError as error:
-            if attempt < ATTEMPTS and any("://" in path for path in opened):
-                time.sleep(_PAUSE_S * 2 ** (attempt - 1))
-                continue
-            results = [str(error)] * len(rows)
-    for row, result in zip(rows, results, strict=True):
-        if isinstance(result, str):
-            # The cause goes into the commit mark: the catalog's own href, never a local path.
-            for path, href in opened.items():
-                result = result.replace(path, href)
-        yield row, result, attempt
+            failed.update(dict.fromkeys(waiting, str(error)))
+        wanted = sorted(failed)
+        if not failed or round_ == _ROUNDS or not any(map(is_remote, opened)):
+            break
+        time.sleep(_PAUSE_S)
+    for index, cause in sorted(failed.items()):
+        # The cause goes into the commit mark: the catalog's own href, never a local path.
+        for path, href in opened.items():
+            cause = cause.replace(path, href)
+        yield index, cause, round_
+
+
+def _frame(row: dict[str, Any]) -> Frame:
+    return Frame(row["frame"], row["epsg"], row["x_min"], row["y_max"])
 
 
 def _rejection(
@@ -187,6 +217,9 @@ def _rejection(
         )
     if cloud is not None and cloud > rules.max_cloud:
         return Filtered(patch_id, "cloud", f"{cloud:.3f} cloudy > {rules.max_cloud:g}")
+    snow = class_fraction(pixels.scl, SNOW_CLASSES)
+    if snow is not None and snow > rules.max_snow:
+        return Filtered(patch_id, "snow", f"{snow:.3f} snow > {rules.max_snow:g}")
     return None
 
 
@@ -198,7 +231,7 @@ def _patch_row(
     layout: ImageLayout,
 ) -> dict[str, Any]:
     image = encode_image(pixels.planes, layout)
-    frame = Frame(row["frame"], row["epsg"], row["x_min"], row["y_max"])
+    frame = _frame(row)
     return {
         "patch_id": row["patch_id"],
         "sensor": row["sensor"],

@@ -1,48 +1,40 @@
-"""Imagery: the only place where image files are opened.
+"""Imagery: the only way to the pixels of image files.
 
-Patches are cut grouped: neighbours are read as one window of whole 8 x 8 patches, so that each
-block of a file is fetched and decoded about once, and sliced in memory. A patch is cut without
-resampling where the frame lies on the band's own pixel grid, else warped.
+Patches are cut grouped: the blocks that neighbours need are read once and their pixels copied to
+all of them (`landmark/cog/`); what the block reader does not read goes through GDAL
+(`landmark/gdal_windows.py`). A patch is cut without resampling where the frame lies on the band's
+own pixel grid, else warped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
-from landmark.bands import Band, Cut, Place, Plane, SceneClasses, image_band, nodata_values
+from landmark.band_files import OpenBand, access_for, open_bands, open_file, read_bands
+from landmark.bands import Band, Cut, Plane, SceneClasses, image_band, nodata_values
 from landmark.codec import SCL_SIDE, replicate
+from landmark.cog.client import HttpClient
 from landmark.errors import InputError, LandmarkError
-from landmark.grid import PIXELS, SIZE_M, Frame
+from landmark.grid import PIXELS, Frame
 from landmark.opening import is_remote, open_image, reading
 from landmark.radiometry import valid_fraction
 from landmark.scenes import Scene, SourceGrid
 from landmark.schema import ImageLayout
-from landmark.warping import Source, Transformers, shifted, source_window
+from landmark.signing import Signed, Signer
 
 Resolve = Callable[[str], str]
 
-#: Patches per side of the squares that are read as one window.
-BLOCK_CELLS = 8
-# A window of a group is read whole unless its patches fill less than this share of it.
-_SPARSE = 0.25
-# How far off a file's pixel edges a frame may lie, in pixels: rounding of float64 coordinates
-# (1e-9) passes, and any real shift does not.
-_ON_GRID = 1e-4
+#: Patches whose planes are in memory at once: 41 MB of twelve bands at native size.
+_GROUP = 256
 #: Longest side of the overview that dark pixels are judged on.
 _OVERVIEW_PIXELS = 512
 _DARK_PERCENT = 1.0
-#: Attempts to read a window of a remote file; GDAL itself does not retry a broken transfer.
-_REMOTE_ATTEMPTS = 3
-_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,14 +58,24 @@ class PatchPixels:
     resampling: str
 
 
-def read_header(path: str) -> SourceGrid:
+def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
     """Return the pixel grid of a file as its header states it.
+
+    Args:
+        path: A path or an unsigned URL.
+        signer: Signs URLs; None where anybody may read them.
 
     Raises:
         InputError: A local file is missing, unreadable, or has no EPSG-coded CRS.
         LandmarkError: A URL cannot be read.
     """
-    with open_image(path) as source:
+    with contextlib.ExitStack() as stack:
+        opened = open_file(path, access_for(signer), stack)
+        if opened.image is not None:
+            grid = opened.image.grid
+            return SourceGrid(opened.image.epsg, opened.image.transform, grid.width, grid.height)
+        signed = Signed(path) if opened.sign is None else opened.sign()
+        source = stack.enter_context(open_image(signed.url, path, signed.headers))
         epsg = source.crs.to_epsg() if source.crs is not None else None
         if epsg is None:
             raise InputError(
@@ -84,7 +86,9 @@ def read_header(path: str) -> SourceGrid:
         return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height)
 
 
-def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
+def low_percentiles(
+    scene: Scene, resolve: Resolve, signer: Signer | None = None
+) -> dict[str, float]:
     """Return the 1st percentile of the valid stored DN of each band: `offset_evidence`'s input.
 
     Read from the overview whose longest side is at most 512 px; a band without any valid pixel
@@ -92,7 +96,8 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
 
     Args:
         scene: A Sentinel-2 scene.
-        resolve: href -> path or URL to open.
+        resolve: href -> path or unsigned URL.
+        signer: Signs URLs; None where anybody may read them.
 
     Raises:
         LandmarkError: A file cannot be read (InputError for a local one).
@@ -100,10 +105,11 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
     found = {}
     for asset in scene.bands:
         path = resolve(asset.href)
-        with open_image(path) as source:
+        signed = Signed(path) if signer is None or not is_remote(path) else signer.sign(path)
+        with open_image(signed.url, path, signed.headers) as source:
             shrink = max(1.0, max(source.shape) / _OVERVIEW_PIXELS)
             shape = tuple(max(1, math.ceil(size / shrink)) for size in source.shape)
-            with reading(path):
+            with reading(signed.url, path):
                 values = source.read(asset.index, out_shape=shape)
             valid = _masked(values, source.nodata, scene.nodata)
         if valid.size:
@@ -112,181 +118,88 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
 
 
 def read_patches(
-    scene: Scene, frames: Sequence[Frame], resolve: Resolve, layout: ImageLayout
+    scene: Scene,
+    frames: Sequence[Frame],
+    resolve: Resolve,
+    layout: ImageLayout,
+    *,
+    signer: Signer | None = None,
+    client: HttpClient | None = None,
 ) -> list[PatchPixels | str]:
     """Return the pixels of several frames of one scene, in the order of `frames`.
 
-    Memory: one window of at most 9 x 9 patches beside the results. Thread-safe.
+    As `iter_patches`, all at once.
+    """
+    results: list[PatchPixels | str] = [""] * len(frames)
+    patches = iter_patches(scene, frames, resolve, layout, signer=signer, client=client)
+    for index, result in patches:
+        results[index] = result
+    return results
+
+
+def iter_patches(
+    scene: Scene,
+    frames: Sequence[Frame],
+    resolve: Resolve,
+    layout: ImageLayout,
+    *,
+    signer: Signer | None = None,
+    client: HttpClient | None = None,
+) -> Iterator[tuple[int, PatchPixels | str]]:
+    """Yield the pixels of several frames of one scene, group by group.
+
+    Memory: the planes of at most 256 patches and a few reads of 4 MiB. Thread-safe.
 
     Args:
         scene: What the files hold (unit, offset, nodata).
         frames: Where to cut; neighbours next to each other read fastest.
-        resolve: href -> path or URL to open.
+        resolve: href -> path or unsigned URL.
         layout: Bands wanted and their native sizes.
+        signer: Signs URLs, and again when a signature has expired; None where none is needed.
+        client: Asks HTTP servers; default: the one of this process.
 
-    Returns:
-        Per frame its pixels, or the one-line cause why this frame could not be read.
+    Yields:
+        Position in `frames`, and its pixels or the one-line cause why it could not be read.
 
     Raises:
         LandmarkError: A file cannot be opened or is not what the scene says: no frame can be
             made (InputError for a local file).
     """
+    with contextlib.ExitStack() as stack:
+        opened = open_bands(_bands(scene, resolve, layout), access_for(signer, client), stack)
+        for start in range(0, len(frames), _GROUP):
+            group = frames[start : start + _GROUP]
+            for index, result in enumerate(_read_group(opened, group, layout)):
+                yield start + index, result
+
+
+def _bands(scene: Scene, resolve: Resolve, layout: ImageLayout) -> list[Band]:
+    """Return the bands to read, in the layout's order; scene classes last, where there are any."""
     assets = {asset.band: asset for asset in scene.bands}
     missing = [band for band in layout.bands if band not in assets]
     if missing:
         raise LandmarkError(f"{scene.item}: has no file for {', '.join(missing)}")
-    causes: dict[int, str] = {}
-    cuts = []
-    for name, (side, _) in zip(layout.bands, layout.shapes, strict=True):
-        band = image_band(scene, assets[name], side, resolve(assets[name].href))
-        cuts.append(_read_band(band, frames, causes))
-    scl: list[Cut | None] = [None] * len(frames)
-    if scene.scl is not None:
-        scl = _read_band(
-            SceneClasses(scene, scene.scl, SCL_SIDE, resolve(scene.scl.href)), frames, causes
-        )
-    return [
-        causes[index]
-        if index in causes
-        else _assemble([cut for band in cuts if (cut := band[index])], scl[index], layout)
-        for index in range(len(frames))
+    bands = [
+        image_band(scene, assets[name], side, resolve(assets[name].href))
+        for name, (side, _) in zip(layout.bands, layout.shapes, strict=True)
     ]
+    if scene.scl is not None:
+        bands.append(SceneClasses(scene, scene.scl, SCL_SIDE, resolve(scene.scl.href)))
+    return bands
 
 
-def _read_band(band: Band, frames: Sequence[Frame], causes: dict[int, str]) -> list[Cut | None]:
-    """Return one band of all frames; one that cannot be read gets a cause instead."""
-    cuts: list[Cut | None] = [None] * len(frames)
-    wanted = [index for index in range(len(frames)) if index not in causes]
-    attempts = _REMOTE_ATTEMPTS if is_remote(band.path) else 1
-    failed: dict[int, str] = {}
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(_PAUSE_S * 2 ** (attempt - 1))
-        failed = {}
-        with open_image(band.path) as source:
-            _check(band, source)
-            for indices, read in _jobs(band, source, frames, wanted):
-                try:
-                    for index, cut in read():
-                        cuts[index] = cut
-                except LandmarkError as error:
-                    failed.update(dict.fromkeys(indices, str(error)))
-        wanted = sorted(failed)
-        if not failed:
-            break
-    causes.update(failed)
-    return cuts
-
-
-def _check(band: Band, source: Any) -> None:
-    """Refuse a file that cannot be the band it is listed as."""
-    if band.asset.index > source.count:
-        raise InputError(
-            f"{band.path}: holds {source.count} bands, none of index {band.asset.index}"
-        )
-    dtype = _dtype(band, source)
-    if not band.accepts(dtype):
-        raise InputError(
-            f"{band.path}: holds {dtype.name} values, which cannot be {band.asset.band} of "
-            f"{band.scene.sensor} in {band.scene.unit}"
-        )
-    if source.crs is None:
-        raise InputError(f"{band.path}: states no CRS; use a terrain-corrected product")
-
-
-def _jobs(
-    band: Band, source: Any, frames: Sequence[Frame], wanted: Sequence[int]
-) -> Iterator[tuple[list[int], Callable[[], Iterator[tuple[int, Cut]]]]]:
-    """Yield (frame indices, function that reads them): one window of neighbours each."""
-    transformers = Transformers()
-    epsg = source.crs.to_epsg()
-    transform = source.transform[:6]
-    cell = BLOCK_CELLS * band.side
-    groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for index in wanted:
-        corner = _corner(frames[index], band.side, epsg, transform)
-        if corner is None:
-            frame = frames[index]
-            yield [index], partial(_warp_frame, band, source, index, frame, transformers)
+def _read_group(
+    opened: Sequence[OpenBand], frames: Sequence[Frame], layout: ImageLayout
+) -> Iterator[PatchPixels | str]:
+    cuts, causes = read_bands(opened, frames)
+    images = cuts[: len(layout.bands)]
+    scl = cuts[len(layout.bands)] if len(cuts) > len(layout.bands) else None
+    for index in range(len(frames)):
+        if index in causes:
+            yield causes[index]
         else:
-            row, column = corner
-            groups.setdefault((row // cell, column // cell), []).append((index, row, column))
-    for members in groups.values():
-        yield [member[0] for member in members], partial(_cut_group, band, source, members)
-
-
-def _cut_group(
-    band: Band, source: Any, members: list[tuple[int, int, int]]
-) -> Iterator[tuple[int, Cut]]:
-    """Yield (frame index, cut) of neighbours, from one window unless it is sparse."""
-    side = band.side
-    top = min(row for _, row, _ in members)
-    left = min(column for _, _, column in members)
-    height = max(row for _, row, _ in members) + side - top
-    width = max(column for _, _, column in members) + side - left
-    if len(members) * side * side < _SPARSE * height * width:
-        for index, row, column in members:
-            stored = _read_padded(band, source, row, column, side, side)
-            yield index, band.cut(stored, source.nodata)
-        return
-    window = _read_padded(band, source, top, left, height, width)
-    for index, row, column in members:
-        y, x = row - top, column - left
-        yield index, band.cut(window[y : y + side, x : x + side], source.nodata)
-
-
-def _warp_frame(
-    band: Band, source: Any, index: int, frame: Frame, transformers: Transformers
-) -> Iterator[tuple[int, Cut]]:
-    """Yield (frame index, cut) of one frame off the band's grid."""
-    grid = Source(source.crs, source.transform, source.width, source.height)
-    window = source_window(frame, band.side, grid, transformers)
-    if window is None:
-        outside = np.full((band.side, band.side), band.fill).astype(_dtype(band, source))
-        yield index, Cut(band.cut(outside, None).plane, warped=True)
-        return
-    with reading(band.path):
-        stored = source.read(band.asset.index, window=window)
-        place = Place(
-            shifted(source.transform, window.col_off, window.row_off),
-            source.crs,
-            frame,
-        )
-        cut = band.warp(stored, source.nodata, place)
-    yield index, cut
-
-
-def _read_padded(band: Band, source: Any, row: int, column: int, height: int, width: int) -> Plane:
-    """Return a window of stored values; what lies outside the file is nodata."""
-    top, left = max(0, row), max(0, column)
-    bottom, right = min(source.height, row + height), min(source.width, column + width)
-    if top < bottom and left < right:
-        window = Window(left, top, right - left, bottom - top)
-        with reading(band.path):
-            inside: Plane = source.read(band.asset.index, window=window)
-        if inside.shape == (height, width):
-            return inside
-    padded = np.full((height, width), band.fill).astype(_dtype(band, source))
-    if top < bottom and left < right:
-        padded[top - row : bottom - row, left - column : right - column] = inside
-    return padded
-
-
-def _corner(
-    frame: Frame, side: int, epsg: int | None, transform: tuple[float, ...]
-) -> tuple[int, int] | None:
-    """Return (row, column) of a frame's upper-left pixel if it lies on a file's pixel grid."""
-    size = SIZE_M / side
-    a, b, c, d, e, f = transform
-    if frame.epsg != epsg or b != 0 or d != 0:
-        return None
-    # Over the whole patch the two grids may not drift apart by more than the tolerance.
-    if max(abs(a - size), abs(e + size)) * side > _ON_GRID * size:
-        return None
-    column, row = (frame.x_min - c) / size, (f - frame.y_max) / size
-    if max(abs(column - round(column)), abs(row - round(row))) > _ON_GRID:
-        return None
-    return round(row), round(column)
+            classes = None if scl is None else scl.pop(index)
+            yield _assemble([band.pop(index) for band in images], classes, layout)
 
 
 def _assemble(cuts: Sequence[Cut], scl: Cut | None, layout: ImageLayout) -> PatchPixels:
@@ -316,7 +229,3 @@ def _masked(values: Plane, *nodata: float | None) -> Plane:
     for value in nodata_values(*nodata):
         valid &= values != value
     return values[valid]
-
-
-def _dtype(band: Band, source: Any) -> np.dtype:
-    return np.dtype(source.dtypes[band.asset.index - 1])

@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from landmark.answers import Answers
 from landmark.candidates import gather, number
 from landmark.catalog import find_scenes
 from landmark.choosing import KEEP, Choice, choose_scenes
 from landmark.commits import atomic_path
+from landmark.drawing import Sampler
 from landmark.errors import InputError
 from landmark.grid import Frame, check_name
 from landmark.manifest import Manifest
@@ -45,7 +47,12 @@ _DICTIONARIES = [
 
 
 def make_plan(
-    manifest: Manifest, roots: Roots, progress: Progress, *, limit: int | None = None
+    manifest: Manifest,
+    roots: Roots,
+    progress: Progress,
+    *,
+    limit: int | None = None,
+    answers: Answers | None = None,
 ) -> pa.Table:
     """Return the plan of a manifest (`PLAN_SCHEMA`).
 
@@ -54,6 +61,7 @@ def make_plan(
         roots: Where its catalogs lie.
         progress: Told of searches and headers.
         limit: Keep at most this many patches, cells chosen by a hash of their name.
+        answers: Where answers of APIs are kept; None: nowhere.
 
     Raises:
         InputError: Nothing is found, no patch is left, or a local file cannot be read.
@@ -64,16 +72,24 @@ def make_plan(
     if manifest.grid == "source":
         scenes, frames = _from_archives(manifest, roots)
     else:
-        scenes = find_scenes(manifest, roots, progress)
+        scenes = find_scenes(manifest, roots, progress, answers)
     completed = complete_scenes(scenes, manifest, roots, progress)
     choices = _choose(completed, manifest)
     cells = gather([choice.scene for choice in choices], frames, manifest, area)
+    lost = [one for one in completed if one.status == "unreadable"]
+    if lost:
+        progress.note(f"{len(lost)} scenes cannot be read (first: {lost[0].reason})")
     if not len(cells.scene):
+        if len(lost) == len(scenes):
+            raise InputError(f"none of {len(scenes)} scenes can be read ({lost[0].reason})")
         raise InputError(
             f"{len(scenes)} scenes found, but no whole patch of 1.2 km lies in them within the "
             "area; use a larger area, or grid: scene for small pieces"
         )
-    table = plan_rows(cells, _facts(choices), manifest, limit)
+    sampler = Sampler(manifest.sampling, roots, manifest.seed)
+    table = plan_rows(cells, _facts(choices), manifest, limit, sampler)
+    for message in sampler.notes:
+        progress.note(message)
     _require_kept(table)
     own = {
         "version": PLAN_VERSION,
@@ -81,6 +97,8 @@ def make_plan(
         "limit": limit,
         "edge_cells_dropped": cells.dropped,
         "antimeridian_cells_dropped": cells.at_meridian,
+        "polar_cells_dropped": cells.polar,
+        "unreadable_scenes": sorted(one.scene.item for one in lost),
     }
     return table.replace_schema_metadata(
         {

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from landmark.candidates import Candidates
-from landmark.choosing import KEEP, Choice, one_per_overpass
+from landmark.choosing import Choice, best_of_period, one_per_overpass
+from landmark.drawing import Sampler, Verdicts
 from landmark.manifest import Manifest
 from landmark.pairing import pair_patches
 from landmark.sampling import cell_hashes
@@ -75,33 +76,12 @@ class SceneFacts:
     lat: NDArray[np.float64]
 
 
-class Verdicts:
-    """Status and reason of each candidate: a number into a list of the distinct ones."""
-
-    def __init__(self, choices: Sequence[Choice], scene: NDArray[np.int32]) -> None:
-        self._texts: dict[tuple[str, str], int] = {(KEEP, ""): 0}
-        codes = [self.code(choice.status, choice.reason) for choice in choices]
-        self.codes = np.array(codes, dtype=np.int32)[scene]
-
-    def code(self, status: str, reason: str) -> int:
-        """Return the number of a status and reason."""
-        return self._texts.setdefault((status, reason), len(self._texts))
-
-    @property
-    def keep(self) -> NDArray[np.bool_]:
-        """Which candidates are kept so far."""
-        return self.codes == 0
-
-    def columns(self, order: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
-        """Return status and reason in an order of rows."""
-        indices = pa.array(self.codes[order])
-        statuses = pa.array([status for status, _ in self._texts], pa.string())
-        reasons = pa.array([reason for _, reason in self._texts], pa.string())
-        return statuses.take(indices), reasons.take(indices)
-
-
 def plan_rows(
-    cells: Candidates, facts: SceneFacts, manifest: Manifest, limit: int | None
+    cells: Candidates,
+    facts: SceneFacts,
+    manifest: Manifest,
+    limit: int | None,
+    sampler: Sampler,
 ) -> pa.Table:
     """Return the plan's rows (`PLAN_SCHEMA`), shard by shard, what is not kept among them.
 
@@ -110,6 +90,7 @@ def plan_rows(
         facts: Their scenes.
         manifest: Share, pairing and shard size.
         limit: Patches to keep at most, or None.
+        sampler: Says which cells are sampled.
     """
     verdicts = Verdicts(facts.choices, cells.scene)
     hashes = None
@@ -118,7 +99,9 @@ def plan_rows(
     if hashes is not None and manifest.patches.share < 1:
         out = verdicts.keep & (hashes / 2.0**64 >= manifest.patches.share)
         verdicts.codes[out] = verdicts.code("thinned", f"share {manifest.patches.share:g}")
+    sampler.draw(cells, facts.time_s[cells.scene], verdicts)
     _one_look_per_overpass(cells, facts, verdicts)
+    _best_looks(cells, facts, verdicts, manifest)
     identifiers = _patch_ids(cells, facts)
     if hashes is not None and limit is not None:
         kept = np.flatnonzero(verdicts.keep)
@@ -126,6 +109,11 @@ def plan_rows(
         verdicts.codes[ranked[limit:]] = verdicts.code("thinned", f"--limit {limit}")
     kept = np.flatnonzero(verdicts.keep)
     pair, gap = _pairs(cells, facts, kept, identifiers, manifest)
+    if manifest.pairing.required:
+        # A partner's own partner lies no further away, so none is left alone by this.
+        alone = verdicts.keep & ~pair.is_valid().to_numpy(zero_copy_only=False)
+        hours = manifest.pairing.max_gap_hours
+        verdicts.codes[alone] = verdicts.code("unpaired", f"no partner within {hours:g} h")
     order = reading_order(cells.scene, cells.epsg, cells.column, cells.row)
     shard, row = _shards(cells, facts, verdicts.keep, order, manifest.shards.rows)
     status, reason = verdicts.columns(order)
@@ -179,6 +167,36 @@ def _one_look_per_overpass(cells: Candidates, facts: SceneFacts, verdicts: Verdi
         why = "needs no resampling" if is_cut else "lies more central"
         numbers[index] = verdicts.code("duplicate", f"same overpass in {item}, which {why}")
     verdicts.codes[kept[lost]] = numbers[which.ravel()]
+
+
+def _best_looks(
+    cells: Candidates, facts: SceneFacts, verdicts: Verdicts, manifest: Manifest
+) -> None:
+    """Keep one look a cell and period where the manifest asks for it."""
+    for number, source in enumerate((manifest.s1, manifest.s2)):
+        if source is None or source.looks.keep == "all":
+            continue
+        looks = source.looks
+        rows = np.flatnonzero(verdicts.keep & (facts.sensor[cells.scene] == number))
+        scene = cells.scene[rows]
+        units = {"all": "s", "year": "Y", "month": "M"}
+        moments = facts.time_s[scene].astype("datetime64[s]")
+        period = moments.astype(f"datetime64[{units[looks.per]}]").astype(np.int64)
+        if looks.per == "all":
+            period = np.zeros(len(rows), dtype=np.int64)
+        gap = np.zeros(len(rows), dtype=np.int64)
+        if looks.date is not None:
+            noon = np.datetime64(looks.date, "s") + np.timedelta64(12, "h")
+            gap = np.abs((moments - noon).astype(np.int64))
+        preference = [gap, facts.time_s[scene], facts.rank[scene]]
+        if looks.keep == "least_cloud":
+            clouds = [np.inf if c.scene.cloud is None else c.scene.cloud for c in facts.choices]
+            preference.insert(0, np.array(clouds)[scene])
+        best = best_of_period(cells.frame[rows], period, preference)
+        lost = np.flatnonzero(best != np.arange(len(rows)))
+        verdicts.codes[rows[lost]] = verdicts.code(
+            "look", f"another look is better ({looks.keep}, one of {looks.per})"
+        )
 
 
 def _patch_ids(cells: Candidates, facts: SceneFacts) -> pa.Array:

@@ -53,6 +53,14 @@ class Cells:
     dropped: int = 0
 
 
+#: Of a scene that gives none.
+NO_CELLS = Cells(
+    *(np.empty(0, np.int32) for _ in range(3)),
+    *(np.empty(0, np.float64) for _ in range(2)),
+    np.empty(0, np.bool_),
+)
+
+
 def utm_cells(scene: Scene) -> Cells:
     """Return the lattice cells wholly inside a scene's raster and footprint.
 

@@ -12,7 +12,7 @@ from landmark.errors import InputError, LandmarkError
 from landmark.manifest import Manifest, Sentinel2
 from landmark.progress import Progress
 from landmark.radiometry import offset_evidence, pixel_offset
-from landmark.scenes import BandAsset, Scene
+from landmark.scenes import UNKNOWN_OFFSET, BandAsset, Scene
 from landmark.schema import S2_RESOLUTION
 from landmark.sources import Roots, is_url
 
@@ -50,7 +50,19 @@ def complete_scenes(
             done.append(completed)
             progress.advance(holes=int(completed.status == "unreadable"))
     progress.finish()
+    differing = [c.scene for c in done if _differs(c.scene)]
+    if differing:
+        one = differing[0]
+        assert one.grid is not None
+        progress.note(
+            f"{len(differing)} items state another CRS than their files, which are believed "
+            f"(first: {one.item}, EPSG:{one.epsg}, file EPSG:{one.grid.epsg})"
+        )
     return done
+
+
+def _differs(scene: Scene) -> bool:
+    return None not in (scene.epsg, scene.grid) and scene.grid.epsg != scene.epsg  # type: ignore[union-attr]
 
 
 def finest_band(scene: Scene) -> BandAsset:
@@ -68,16 +80,16 @@ def settle_offset(
         source: The rule, and what to do where nothing is stated or pixels contradict.
         low_percentiles: Function scene -> band: 1st percentile of valid DN as stored.
     """
-    unknown = source.offset == "baseline" and not scene.baseline
+    unknown = scene.offset_source == UNKNOWN_OFFSET
     if unknown and source.unknown_baseline == "refuse":
-        return Completed(scene, "offset", "states no processing baseline")
+        return Completed(scene, "offset", "its metadata do not settle the offset")
     low = low_percentiles(scene)
     if unknown and source.unknown_baseline == "pixels":
         found = pixel_offset(low)
         if found is None:
-            reason = "states no processing baseline, and its dark pixels prove nothing"
+            reason = "its metadata do not settle the offset, and its dark pixels prove nothing"
             return Completed(replace(scene, offset_evidence="inconclusive"), "offset", reason)
-        return Completed(replace(scene, offset=-found, offset_evidence="agrees"))
+        return Completed(_by_pixels(scene, found))
     evidence = offset_evidence(low, scene.offset)
     settled = replace(scene, offset_evidence=evidence)
     if evidence != "conflicts" or source.on_conflict == "trust_metadata":
@@ -85,22 +97,38 @@ def settle_offset(
     if source.on_conflict == "trust_pixels":
         found = pixel_offset(low)
         assert found is not None
-        return Completed(replace(scene, offset=-found, offset_evidence="agrees"))
+        return Completed(_by_pixels(scene, found))
     lowest = ", ".join(f"{band} {value:.0f}" for band, value in sorted(low.items()))
-    stated = f"baseline {scene.baseline}" if scene.baseline else "the manifest's rule"
-    reason = f"{stated} implies offset {scene.offset}, but dark pixels contradict ({lowest})"
+    reason = (
+        f"{_stated(scene)} implies offset {scene.offset}, but dark pixels contradict ({lowest})"
+    )
     return Completed(settled, "offset", reason)
+
+
+def _by_pixels(scene: Scene, found: int) -> Scene:
+    return replace(scene, offset=-found, offset_source="pixels", offset_evidence="agrees")
+
+
+def _stated(scene: Scene) -> str:
+    if scene.offset_source == "flag":
+        return "the item's flag"
+    if scene.offset_source == "item":
+        return "the item's own offset"
+    return f"baseline {scene.baseline}" if scene.baseline else "the manifest's rule"
 
 
 def _complete(scene: Scene, manifest: Manifest, roots: Roots) -> Completed:
     resolve = partial(roots.resolve, scene.sensor)
+    signer = roots.signer(scene.sensor)
     asset = finest_band(scene)
     try:
         if scene.grid is None:
-            scene = replace(scene, grid=pixels.read_header(resolve(asset.href)))
+            scene = replace(scene, grid=pixels.read_header(resolve(asset.href), signer=signer))
         if manifest.s2 is None or scene.sensor != "s2" or roots.root("s2").kind == "archive":
             return Completed(scene)
-        return settle_offset(scene, manifest.s2, lambda s: pixels.low_percentiles(s, resolve))
+        return settle_offset(
+            scene, manifest.s2, lambda s: pixels.low_percentiles(s, resolve, signer=signer)
+        )
     except InputError:
         raise
     except LandmarkError as error:

@@ -11,6 +11,8 @@ Sensor = Literal["s1", "s2"]
 Unit = Literal["dn", "linear", "db"]
 Quantity = Literal["gamma0_rtc", "sigma0_tc", "reflectance", "unknown"]
 Evidence = Literal["agrees", "conflicts", "inconclusive"]
+#: `Scene.offset_source` where the metadata do not settle whether +1000 is in the pixels.
+UNKNOWN_OFFSET = "unknown"
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,19 @@ class Scene:
         generated: Processing time (ISO) or "": decides between duplicates.
         baseline: Processing baseline as `04.00`, or "" if unknown.
         offset: Number added to valid DN to remove the provider's offset: -1000 or 0.
+        offset_source: Where `offset` is stated: `baseline`, `item`, `flag`, `manifest`, `pixels`;
+            `unknown`: not settled; "" where it does not apply.
         offset_evidence: What the pixels say of `offset`, or "" where it does not apply.
         cloud: Cloudy share of the whole scene 0..1, or None.
+        snow: Snowy share of the whole scene 0..1, or None.
         unit: Unit of the pixels in the files.
-        unit_source: Where the unit is stated: `item`, `manifest`, `archive`.
+        unit_source: Where the unit is stated: `item`, `manifest`, `provider`, `archive`.
         quantity: What the values measure.
         nodata: Nodata value of the band files (NaN counts as nodata in any case), or None.
         licence: Licence of the pixels.
         bands: Band files in the order of `image`.
         scl: Scene classification file, or None.
+        epsg: EPSG code the item states, or None. The header's, in `grid`, is believed.
         grid: Header of the finest band file, filled in by the plan.
         reference: Label map an archive ships with this patch, or None.
     """
@@ -95,11 +101,14 @@ class Scene:
     generated: str = ""
     baseline: str = ""
     offset: int = 0
+    offset_source: str = ""
     offset_evidence: str = ""
     cloud: float | None = None
+    snow: float | None = None
     nodata: float | None = None
     licence: str = ""
     scl: BandAsset | None = None
+    epsg: int | None = None
     grid: SourceGrid | None = None
     reference: BandAsset | None = None
 

@@ -8,7 +8,7 @@ follows from the manifest and the dataset directory alone, so every worker can m
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -16,6 +16,7 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.manifest import Catalog, Manifest
 from landmark.progress import Progress, Silent
+from landmark.signing import NO_ACCESS, Access, Signer, signer
 
 SANDBOX_PREFIX = "sandbox:"
 _SCHEMES = ("http", "https", "s3", "gs", "az", "abfs")
@@ -33,11 +34,13 @@ class Root:
         kind: `sandbox`, `local`, `api` or `archive`.
         entry: Catalog file, archive folder, or API URL.
         folder: Folder its relative hrefs start from; "" for an API.
+        access: How its remote files are opened (`landmark.signing`).
     """
 
     kind: str
     entry: str
     folder: str
+    access: Access = NO_ACCESS
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Roots:
         if found is None:
             raise InputError(f"the manifest names no {sensor}")
         return found
+
+    def signer(self, sensor: str) -> Signer:
+        """Return what signs the URLs of a sensor's catalog at the moment of reading."""
+        return signer(self.root(sensor).access)
 
     def stored(self, sensor: str, href: str, base: str = "") -> str:
         """Return an href as the plan keeps it: an unsigned URL, or a path relative to the root.
@@ -122,16 +129,27 @@ def open_roots(manifest: Manifest, dataset: Dataset, progress: Progress | None =
     """
     catalogs = manifest.catalogs()
     sandbox = _open_sandbox(manifest, dataset, progress or Silent())
-    roots = {
-        sensor: _open_root(catalog, sandbox, f"{sensor}.catalog" if own else "catalog")
-        for sensor, catalog in catalogs.items()
-        for own in [catalog is not manifest.catalog]
-    }
+    roots = {}
+    for sensor, catalog in catalogs.items():
+        field = "catalog" if catalog is manifest.catalog else f"{sensor}.catalog"
+        root = _open_root(catalog, sandbox, field)
+        roots[sensor] = replace(root, access=_access(manifest, sensor, catalog))
     return Roots(
         s1=roots.get("s1"),
         s2=roots.get("s2"),
         sandbox=None if sandbox is None else str(sandbox.parent),
     )
+
+
+def _access(manifest: Manifest, sensor: str, catalog: Catalog) -> Access:
+    """Return how a catalog's files are opened: as the manifest says, else as the provider knows."""
+    from landmark.providers import provider
+
+    if catalog.access is not None:
+        return Access(**catalog.access.model_dump())
+    source = manifest.s1 if sensor == "s1" else manifest.s2
+    assert source is not None
+    return provider(source.provider, (catalog.href or "") if catalog.kind == "api" else "").access
 
 
 def is_url(href: str) -> bool:

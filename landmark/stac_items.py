@@ -14,6 +14,7 @@ from landmark.errors import InputError
 from landmark.manifest import Area, Period
 
 Item = dict[str, Any]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,34 @@ class AreaShape:
         west, south, east, north = self.geometry.bounds
         return west, south, east, north
 
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Bounding boxes to search, west < east: two where the area touches the 180th meridian.
+
+        Catalogs do not understand boxes that cross it.
+        """
+        parts = shapely.get_parts(self.geometry)
+        bounds = shapely.bounds(parts)
+        west, east = parts[bounds[:, 0] == -180.0], parts[bounds[:, 2] == 180.0]
+        whole = shapely.bounds(self.geometry)
+        if not (len(west) and len(east)) or ((bounds[:, 2] - bounds[:, 0]) >= 180).any():
+            return (_box(whole),)
+        halves = (parts[bounds[:, 0] < 0], parts[bounds[:, 0] >= 0])
+        return tuple(_box(shapely.total_bounds(half)) for half in halves)
+
     def contains(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell for each point whether it lies inside (a box holds its own edge)."""
         if self.is_box:
             west, south, east, north = self.bounds
             return (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
         shapely.prepare(self.geometry)
-        inside: NDArray[np.bool_] = shapely.contains_xy(self.geometry, lon, lat)
+        inside: NDArray[np.bool_] = shapely.intersects_xy(self.geometry, lon, lat)
         return inside
+
+
+def _box(bounds: NDArray[np.float64]) -> Box:
+    west, south, east, north = (float(value) for value in bounds)
+    return west, south, east, north
 
 
 def open_area(area: Area | None) -> AreaShape | None:
@@ -53,7 +74,11 @@ def open_area(area: Area | None) -> AreaShape | None:
     if area is None:
         return None
     if area.bbox is not None:
-        return AreaShape(shapely.box(*area.bbox), is_box=True)
+        west, south, east, north = area.bbox
+        if west < east:
+            return AreaShape(shapely.box(*area.bbox), is_box=True)
+        halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
+        return AreaShape(shapely.MultiPolygon(halves), is_box=False)
     import geopandas
 
     try:
@@ -66,6 +91,12 @@ def open_area(area: Area | None) -> AreaShape | None:
     union = frame.to_crs(4326).geometry.union_all()
     if union.is_empty or union.area == 0:
         raise InputError(f"area.file: {area.file}: holds no polygon")
+    west, south, east, north = union.bounds
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise InputError(
+            f"area.file: {area.file}: reaches {west:g}..{east:g} degrees east, "
+            f"{south:g}..{north:g} north; cut polygons at the 180th meridian (RFC 7946, 3.1.9)"
+        )
     return AreaShape(union, is_box=False)
 
 

@@ -17,9 +17,10 @@ def upstream_changes(scenes: Sequence[Scene], roots: Roots) -> list[str]:
     """
     changes = []
     for scene in scenes:
+        signer = roots.signer(scene.sensor)
         for asset in scene.bands:
             try:
-                grid = read_header(roots.resolve(scene.sensor, asset.href))
+                grid = read_header(roots.resolve(scene.sensor, asset.href), signer=signer)
             except LandmarkError as error:
                 changes.append(f"{scene.item} {asset.band}: {error}")
                 break

@@ -22,6 +22,7 @@ from landmark.projections import transformer
 
 LONLAT = "OGC:CRS84"
 _AREAS = ("Polygon", "MultiPolygon")
+_POINTS = ("Point", "MultiPoint")
 #: Edges are cut to this length before they are projected: a straight line in degrees bends in
 #: UTM by less than a tenth of a pixel over it.
 _EDGE_DEGREES = 0.05
@@ -74,10 +75,14 @@ class Overlaps:
     parts: NDArray[np.object_]
 
 
-def read_polygons(path: str | Path) -> Polygons:
+def read_polygons(path: str | Path, *, points: bool = False) -> Polygons:
     """Read all polygons of a vector file (any format GDAL reads, one layer).
 
     Features without geometry are left out and counted; invalid polygons are mended.
+
+    Args:
+        path: The file.
+        points: Whether points are welcome as well (a feature's geometry may then be one).
 
     Raises:
         InputError: The file cannot be read, holds several layers or no CRS, or other geometries
@@ -90,7 +95,8 @@ def read_polygons(path: str | Path) -> Polygons:
         )
     missing = frame.geometry.isna() | frame.geometry.is_empty
     kept = frame[~missing]
-    others = sorted(set(kept.geometry.geom_type) - set(_AREAS))
+    welcome = {*_AREAS, *(_POINTS if points else ())}
+    others = sorted(set(kept.geometry.geom_type) - welcome)
     if others:
         raise InputError(f"{path}: holds geometries of type {others[0]}; polygons are needed")
     fields = tuple(str(name) for name in frame.columns if name != frame.geometry.name)
@@ -219,7 +225,7 @@ def _mended(geometries: Any) -> list[Any]:
     mended = []
     for geometry in geometries:
         valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-        if valid.geom_type not in _AREAS:
+        if valid.geom_type not in (*_AREAS, *_POINTS):
             areas = [g for g in shapely.get_parts(valid) if g.geom_type in _AREAS]
             valid = shapely.union_all(areas)
         mended.append(valid)

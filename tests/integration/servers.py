@@ -108,7 +108,7 @@ def _postgres(folder: Path) -> Iterator[dict[str, str]]:
     data, log = folder / "data", folder / "postgres.log"
     options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
     _as_postgres([str(binaries / "initdb"), "-D", str(data), *options])
-    port = _free_port()
+    port = free_port()
     with (data / "postgresql.conf").open("a") as stream:
         stream.write(_SETTINGS.format(port=port, folder=folder))
     control = [str(binaries / "pg_ctl"), "-D", str(data)]
@@ -158,7 +158,7 @@ def _load(
 
 @contextlib.contextmanager
 def _api(folder: Path, environment: dict[str, str]) -> Iterator[PgStac]:
-    port = _free_port()
+    port = free_port()
     log = folder / "api.log"
     command = [
         str(server_venv() / "bin" / "uvicorn"), "stac_fastapi.pgstac.app:create_app", "--factory",
@@ -228,7 +228,8 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         raise ServerError(f"{Path(command[0]).name} failed: {(done.stdout + done.stderr)[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

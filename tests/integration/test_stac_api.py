@@ -16,6 +16,7 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.manifest import Area, Catalog, Manifest, Period, Sentinel1, Sentinel2
 from landmark.progress import Silent
+from landmark.requesting import Requester, Retrying
 from landmark.scenes import Scene
 from landmark.sources import open_roots
 from landmark.stac_api import PAGE_ITEMS
@@ -165,8 +166,8 @@ def test_a_filter_the_server_chokes_on_ends_in_one_line(
     server: PgStac, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pgstac answers a senseless filter with 500 or hangs up, as in an outage."""
-    few = stac_api.retries(total=1, backoff=0.01)
-    monkeypatch.setattr(stac_api, "retries", lambda: few)
+    hasty = Requester(Retrying(2, 0.01))
+    monkeypatch.setattr(stac_api, "Requester", lambda: hasty)
     api = Catalog(kind="api", href=server.url)
     source = Sentinel2(filter="s_intersects(geometry, 5)")
     with pytest.raises(LandmarkError, match="the search failed after retries") as caught:

@@ -123,7 +123,11 @@ def files_say(
     low: dict[str, float] | None = None,
 ) -> None:
     """Let headers be `grids` (by item folder) and dark pixels `low`, without any file read."""
-    monkeypatch.setattr(pixels, "read_header", lambda path: grids[Path(path).parent.name])
     monkeypatch.setattr(
-        pixels, "low_percentiles", lambda scene, resolve: BRIGHT if low is None else low
+        pixels, "read_header", lambda path, signer=None: grids[Path(path).parent.name]
+    )
+    monkeypatch.setattr(
+        pixels,
+        "low_percentiles",
+        lambda scene, resolve, signer=None: BRIGHT if low is None else low,
     )

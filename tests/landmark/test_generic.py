@@ -190,8 +190,10 @@ def test_absolute_orbit_gives_the_relative_one() -> None:
 
 
 def test_providers_are_found_by_name() -> None:
-    assert provider("generic") is scene_of
-    with pytest.raises(InputError, match="no provider 'nowhere'; known are generic"):
+    assert provider("generic").scene_of is scene_of
+    assert provider("auto", "https://planetarycomputer.microsoft.com/api").name != "generic"
+    assert provider("auto", "https://example.invalid/").name == "generic"
+    with pytest.raises(InputError, match="no provider 'nowhere'; known are auto, generic"):
         provider("nowhere")
 
 

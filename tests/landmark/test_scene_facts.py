@@ -64,7 +64,10 @@ def test_offset_rules(
     evidence: str,
     refused: bool,
 ) -> None:
-    done = settle_offset(scene(baseline=baseline, offset=stated), Sentinel2(**rule), lambda _: low)
+    unknown = not baseline and "offset" not in rule
+    source = "unknown" if unknown else "baseline"
+    planned = scene(baseline=baseline, offset=stated, offset_source=source)
+    done = settle_offset(planned, Sentinel2(**rule), lambda _: low)
     assert (done.scene.offset, done.scene.offset_evidence) == (offset, evidence)
     assert (done.status == "offset") == refused
     assert bool(done.reason) == refused
@@ -105,13 +108,13 @@ def test_an_unreadable_local_file_is_wrong_input_by_name(tmp_path: Path) -> None
 
 
 def test_an_unreadable_url_refuses_its_scene_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def header(path: str) -> object:
+    def header(path: str, signer: object = None) -> object:
         if "gone" in path:
             raise LandmarkError(f"{path}: 404")
         return grid()
 
     monkeypatch.setattr(pixels, "read_header", header)
-    monkeypatch.setattr(pixels, "low_percentiles", lambda scene, resolve: DARK)
+    monkeypatch.setattr(pixels, "low_percentiles", lambda scene, resolve, signer=None: DARK)
     scenes = [
         replace(
             scene(item=name),

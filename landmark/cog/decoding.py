@@ -1,0 +1,69 @@
+"""From the bytes of a block to its pixels; the work is imagecodecs', outside the GIL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from landmark.cog.layouts import DEFLATE, FLOATING, HORIZONTAL, LZW, NONE, OLD_DEFLATE, BlockImage
+
+Buffer = bytes | memoryview
+
+
+class DamagedBlockError(Exception):
+    """The bytes are not a block of the image they come from."""
+
+
+def block_buffer(image: BlockImage) -> NDArray[np.uint8]:
+    """Return memory for one decoded block, to be used for one after another."""
+    return np.empty(image.block_bytes, np.uint8)
+
+
+def decode_block(image: BlockImage, data: Buffer, buffer: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return the pixels of a block, (block_height, block_width, samples in the block).
+
+    Deflate carries a checksum, so damage is found; the other codecs mostly notice damage by
+    the length that comes out. Thread-safe for different buffers.
+
+    Args:
+        image: What the block belongs to.
+        data: Its bytes as stored.
+        buffer: From `block_buffer`; holds the result until the next call.
+
+    Raises:
+        DamagedBlockError: `data` cannot be decoded, or to another number of bytes.
+    """
+    shape = (image.grid.block_height, image.grid.block_width, image.block_samples)
+    try:
+        size = _decompress(image.compression, data, buffer)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise DamagedBlockError(str(error)) from None
+    if size != buffer.size:
+        raise DamagedBlockError(f"{size} bytes come out instead of {buffer.size}")
+    pixels = buffer.view(image.dtype).reshape(shape)
+    if image.predictor == HORIZONTAL:
+        # Rows are summed up by the size of the pixel, wrapping around: as unsigned numbers.
+        unsigned = pixels.view(f"u{image.dtype.itemsize}")
+        imagecodecs.delta_decode(unsigned, axis=1, out=unsigned)
+    elif image.predictor == FLOATING:
+        decoded: NDArray[Any] = imagecodecs.floatpred_decode(pixels.copy(), axis=1)
+        return decoded
+    return pixels
+
+
+def _decompress(compression: int, data: Buffer, buffer: NDArray[np.uint8]) -> int:
+    """Fill `buffer`; return how many bytes came out."""
+    if compression == NONE:
+        size = len(data)
+        if size == buffer.size:
+            buffer[...] = np.frombuffer(data, np.uint8)
+        return size
+    decode: Any = imagecodecs.zstd_decode
+    if compression in (DEFLATE, OLD_DEFLATE):
+        decode = imagecodecs.deflate_decode
+    elif compression == LZW:
+        decode = imagecodecs.lzw_decode
+    return len(decode(data, out=buffer))

@@ -1,0 +1,140 @@
+"""The first directory of a TIFF file as plain tags: classic and BigTIFF, little-endian.
+
+Only what is written in the file is read, never followed further than the first directory; a
+header may come from anybody, so every size is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Reads bytes start..stop of a file; shorter where the file ends before `stop`.
+Read = Callable[[int, int], bytes]
+
+#: Bytes read at first: holds the whole header of a Sentinel-2 tile with 512 px blocks (484 blocks
+#: of 12 bytes and some 600 bytes of tags), and is one round trip whatever its size.
+FIRST_BYTES = 16384
+#: A tag that claims more is taken for damage: 2 M blocks of BigTIFF offsets.
+_MAX_TAG_BYTES = 1 << 24
+_MAX_TAGS = 1024
+
+# TIFF 6.0, section 2, and BigTIFF's three additions: type code -> numpy dtype. Rationals (5, 10)
+# are left out: no tag needed here holds one.
+_TYPES = {
+    1: "u1", 2: "S1", 3: "<u2", 4: "<u4", 6: "i1", 7: "u1", 8: "<i2", 9: "<i4",
+    11: "<f4", 12: "<f8", 13: "<u4", 16: "<u8", 17: "<i8", 18: "<u8",
+}  # fmt: skip
+
+
+class LayoutError(Exception):
+    """This file is not one the block reader reads: GDAL has to, or has to say what is wrong."""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of a TIFF directory: number -> values (text as one bytes value)."""
+
+    values: dict[int, NDArray[np.generic] | bytes]
+
+    def numbers(self, tag: int) -> NDArray[np.generic] | None:
+        """Return the numbers of a tag, or None where it is absent."""
+        found = self.values.get(tag)
+        if isinstance(found, bytes):
+            raise LayoutError(f"tag {tag} holds text")
+        return found
+
+    def number(self, tag: int, default: int | None = None) -> int:
+        """Return the one whole number of a tag (the first of equal ones)."""
+        found = self.numbers(tag)
+        if found is None or not found.size:
+            if default is None:
+                raise LayoutError(f"tag {tag} is missing")
+            return default
+        if found.dtype.kind not in "ui" or (found != found[0]).any():
+            raise LayoutError(f"tag {tag} holds different numbers")
+        return int(found[0])
+
+    def text(self, tag: int) -> str | None:
+        """Return the text of a tag, or None where it is absent."""
+        found = self.values.get(tag)
+        if found is None:
+            return None
+        if not isinstance(found, bytes):
+            raise LayoutError(f"tag {tag} holds numbers")
+        return found.split(b"\0", 1)[0].decode("latin-1")
+
+
+class _Bytes:
+    """The start of a file, extended by further reads where a header needs them."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._head = read(0, FIRST_BYTES)
+
+    def get(self, start: int, size: int) -> bytes:
+        """Return `size` bytes from `start`.
+
+        Raises:
+            LayoutError: The file ends before.
+        """
+        stop = start + size
+        if stop <= len(self._head):
+            return self._head[start:stop]
+        if start <= len(self._head) + FIRST_BYTES and len(self._head) >= FIRST_BYTES:
+            # Headers lie together: one larger read serves the tags that follow as well.
+            self._head += self._read(len(self._head), stop + FIRST_BYTES)
+            part = self._head[start:stop]
+        else:
+            part = self._read(start, stop)
+        if len(part) < size:
+            raise LayoutError("the file ends within its header")
+        return part
+
+
+def read_tags(read: Read) -> Tags:
+    """Read the first directory of a file.
+
+    Args:
+        read: Reads parts of it; called once for most files.
+
+    Raises:
+        LayoutError: It is no little-endian TIFF, or its header is damaged.
+    """
+    data = _Bytes(read)
+    magic = data.get(0, 8)
+    if magic[:4] == b"II\x2a\x00":
+        count_format, entry_size, word = "<H", 12, struct.Struct("<I")
+        (start,) = struct.unpack("<I", magic[4:8])
+    elif magic == b"II\x2b\x00\x08\x00\x00\x00":
+        count_format, entry_size, word = "<Q", 20, struct.Struct("<Q")
+        (start,) = struct.unpack("<Q", data.get(8, 8))
+    else:
+        raise LayoutError("no little-endian TIFF")
+    head = struct.calcsize(count_format)
+    (entries,) = struct.unpack(count_format, data.get(start, head))
+    if not 0 < entries <= _MAX_TAGS:
+        raise LayoutError(f"a directory of {entries} tags")
+    table = data.get(start + head, entries * entry_size)
+    values: dict[int, NDArray[np.generic] | bytes] = {}
+    for position in range(0, len(table), entry_size):
+        entry = table[position : position + entry_size]
+        tag, kind = struct.unpack_from("<HH", entry)
+        (count,) = word.unpack_from(entry, 4)
+        if kind not in _TYPES:
+            continue
+        dtype = np.dtype(_TYPES[kind])
+        size = count * dtype.itemsize
+        if size > _MAX_TAG_BYTES:
+            raise LayoutError(f"tag {tag} claims {size} bytes")
+        if size <= word.size:
+            raw = entry[4 + word.size :][:size]
+        else:
+            (offset,) = word.unpack_from(entry, 4 + word.size)
+            raw = data.get(offset, size)
+        values[tag] = raw if kind == 2 else np.frombuffer(raw, dtype)
+    return Tags(values)

@@ -1,0 +1,214 @@
+"""Which TIFF layouts the block reader reads, stated as assertions on the header.
+
+What is not asserted here is read by GDAL instead: the question is never "would this probably
+work", but "is this exactly the case that is tested equal to GDAL".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmark.cog.blocks import BlockGrid
+from landmark.cog.headers import LayoutError, Read, Tags, read_tags
+
+# Tag numbers: TIFF 6.0, GeoTIFF 1.1 (OGC 19-008), GDAL's own 42112 and 42113.
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR = 266, 277, 284, 317
+_TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS, _FORMAT = 322, 323, 324, 325, 339
+_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
+_GEO_KEYS, _GEO_TEXT, _NODATA = 34735, 34737, 42113
+
+# GeoKeys (OGC 19-008, annex B).
+_MODEL_TYPE, _RASTER_TYPE, _PROJECTED, _LINEAR_UNITS, _VERTICAL = 1024, 1025, 3072, 3076, 4096
+_PROJECTED_MODEL, _PIXEL_IS_AREA, _USER_DEFINED, _METRE = 1, 1, 32767, 9001
+
+#: TIFF compression codes: none, LZW, deflate (and its old code), Zstandard.
+NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD = 1, 5, 8, 32946, 50000
+_COMPRESSIONS = (NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD)
+#: TIFF predictors: none, horizontal differences, floating point.
+PLAIN, HORIZONTAL, FLOATING = 1, 2, 3
+#: A block may not take more memory than this; GDAL reads parts of larger ones as well as any.
+_MAX_BLOCK_BYTES = 64 << 20
+_MAX_SAMPLES = 64
+_KINDS = {1: "u", 2: "i", 3: "f"}
+
+
+@dataclass(frozen=True, eq=False)
+class BlockImage:
+    """A tiled TIFF image: where its blocks lie and what they hold.
+
+    Attributes:
+        grid: Its size and the size of its blocks, which are padded at the edges.
+        dtype: Of the pixels.
+        samples: Bands.
+        planar: Whether each band has blocks of its own (else a block holds all bands).
+        compression: TIFF code, one of the module's constants.
+        predictor: TIFF code, one of the module's constants.
+        nodata: Value the file states, or None. Fills blocks that are not stored.
+        epsg: Code of the CRS.
+        transform: Affine (a, b, c, d, e, f).
+        offsets: First byte of each block; 0 where it is not stored.
+        counts: Bytes of each block; 0 where it is not stored.
+    """
+
+    grid: BlockGrid
+    dtype: np.dtype
+    samples: int
+    planar: bool
+    compression: int
+    predictor: int
+    nodata: float | None
+    epsg: int
+    transform: tuple[float, float, float, float, float, float]
+    offsets: NDArray[np.uint64]
+    counts: NDArray[np.uint64]
+
+    @property
+    def block_samples(self) -> int:
+        """Bands in one block."""
+        return 1 if self.planar else self.samples
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a decoded block."""
+        pixels = self.grid.block_width * self.grid.block_height * self.block_samples
+        return pixels * self.dtype.itemsize
+
+    @property
+    def sparse_value(self) -> float:
+        """Value of the pixels of a block that is not stored: nodata, else 0, as in GDAL."""
+        return 0.0 if self.nodata is None else self.nodata
+
+
+def read_image(read: Read) -> BlockImage:
+    """Read the header of a file.
+
+    Raises:
+        LayoutError: The file is not of a layout read here; the reason.
+    """
+    tags = read_tags(read)
+    try:
+        return _image(tags)
+    except (IndexError, ValueError, OverflowError) as error:
+        raise LayoutError(f"header not understood: {error}") from None
+
+
+def _image(tags: Tags) -> BlockImage:
+    if tags.number(_SUBFILE, 0) != 0:
+        raise LayoutError("the first image is an overview or a mask")
+    if tags.number(_PHOTOMETRIC) not in (1, 2):
+        raise LayoutError("colours that GDAL interprets")
+    if tags.number(_FILL_ORDER, 1) != 1:
+        raise LayoutError("bits in reverse order")
+    if _TILE_WIDTH not in tags.values:
+        raise LayoutError("strips")
+    samples = tags.number(_SAMPLES, 1)
+    planar = tags.number(_PLANAR, 1)
+    if not 1 <= samples <= _MAX_SAMPLES or planar not in (1, 2):
+        raise LayoutError(f"{samples} bands, planar configuration {planar}")
+    dtype = _dtype(tags)
+    compression, predictor = tags.number(_COMPRESSION, NONE), tags.number(_PREDICTOR, PLAIN)
+    if compression not in _COMPRESSIONS:
+        raise LayoutError(f"compression {compression}")
+    if compression == NONE:
+        predictor = PLAIN  # libtiff knows predictors only of its compressors
+    if (predictor, dtype.kind) not in _PREDICTORS:
+        raise LayoutError(f"predictor {predictor} of {dtype}")
+    transform, epsg = _transform(tags), _epsg(tags)
+    nodata = _nodata(tags, dtype)
+    width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
+    block_width, block_height = tags.number(_TILE_WIDTH), tags.number(_TILE_HEIGHT)
+    if min(width, height, block_width, block_height) < 1:
+        raise LayoutError("an image without pixels")
+    offsets, counts = tags.numbers(_OFFSETS), tags.numbers(_COUNTS)
+    image = BlockImage(
+        grid=BlockGrid(width, height, block_width, block_height),
+        dtype=dtype,
+        samples=samples,
+        planar=planar == 2 and samples > 1,
+        compression=compression,
+        predictor=predictor,
+        nodata=nodata,
+        epsg=epsg,
+        transform=transform,
+        offsets=_whole(offsets),
+        counts=_whole(counts),
+    )
+    if image.block_bytes > _MAX_BLOCK_BYTES:
+        raise LayoutError(f"blocks of {image.block_bytes} bytes")
+    blocks = image.grid.across * image.grid.down * (samples if image.planar else 1)
+    if not image.offsets.size == image.counts.size == blocks:
+        raise LayoutError(f"{image.offsets.size} offsets of {blocks} blocks")
+    return image
+
+
+_PREDICTORS = {
+    (PLAIN, "u"), (PLAIN, "i"), (PLAIN, "f"), (HORIZONTAL, "u"), (HORIZONTAL, "i"), (FLOATING, "f"),
+}  # fmt: skip
+
+
+def _whole(values: NDArray[np.generic] | None) -> NDArray[np.uint64]:
+    if values is None or values.dtype.kind != "u":
+        raise LayoutError("no table of blocks")
+    return values.astype(np.uint64)
+
+
+def _dtype(tags: Tags) -> np.dtype:
+    bits, kind = tags.number(_BITS, 1), tags.number(_FORMAT, 1)
+    if kind not in _KINDS or bits not in (8, 16, 32, 64) or (kind == 3 and bits < 32):
+        raise LayoutError(f"pixels of {bits} bits in sample format {kind}")
+    return np.dtype(f"<{_KINDS[kind]}{bits // 8}").newbyteorder("=")
+
+
+def _nodata(tags: Tags, dtype: np.dtype) -> float | None:
+    text = tags.text(_NODATA)
+    if text is None:
+        return None
+    value = float(text.strip())
+    if dtype.kind == "f":
+        if not math.isnan(value) and float(dtype.type(value)) != value:
+            raise LayoutError(f"nodata {text.strip()} is not exact in {dtype}")
+        return value
+    # 64-bit integers have nodata values that a float cannot tell apart.
+    limits = np.iinfo(dtype)
+    if dtype.itemsize == 8 or not limits.min <= value <= limits.max or value != int(value):
+        raise LayoutError(f"nodata {text.strip()} is no value of {dtype}")
+    return value
+
+
+def _transform(tags: Tags) -> tuple[float, float, float, float, float, float]:
+    if _TRANSFORMATION in tags.values:
+        raise LayoutError("a transformation matrix")
+    scale, ties = tags.numbers(_SCALE), tags.numbers(_TIE_POINTS)
+    if scale is None or ties is None or scale.size < 2 or ties.size != 6:
+        raise LayoutError("no single tie point with a pixel size")
+    across, up = float(scale[0]), float(scale[1])
+    if not (across > 0 and up > 0 and np.isfinite(ties).all()):
+        raise LayoutError("a pixel size that is not above zero")
+    column, row, _, x, y, _ = (float(value) for value in ties)
+    return (across, 0.0, x - column * across, 0.0, -up, y + row * up)
+
+
+def _epsg(tags: Tags) -> int:
+    directory = tags.numbers(_GEO_KEYS)
+    if directory is None or directory.dtype != np.uint16 or directory.size < 4:
+        raise LayoutError("no GeoKeys")
+    if "ESRI PE String" in (tags.text(_GEO_TEXT) or ""):
+        raise LayoutError("a CRS given as text")
+    keys = {
+        key: value
+        for key, location, count, value in directory[4:].reshape(-1, 4).tolist()
+        if location == 0 and count == 1
+    }
+    if keys.get(_MODEL_TYPE) != _PROJECTED_MODEL or keys.get(_RASTER_TYPE, 1) != _PIXEL_IS_AREA:
+        raise LayoutError("a CRS that is not projected, or pixels that are points")
+    if _VERTICAL in keys or keys.get(_LINEAR_UNITS, _METRE) != _METRE:
+        raise LayoutError("a vertical CRS or units other than metres")
+    epsg = keys.get(_PROJECTED, _USER_DEFINED)
+    if not 1024 <= epsg < _USER_DEFINED:
+        raise LayoutError("a CRS without an EPSG code")
+    return int(epsg)

@@ -1,0 +1,33 @@
+"""Whether a frame lies on a file's own pixels, and where."""
+
+from __future__ import annotations
+
+from landmark.grid import SIZE_M, Frame
+
+# How far off a file's pixel edges a frame may lie, in pixels: rounding of float64 coordinates
+# (1e-9) passes, and any real shift does not.
+_ON_GRID = 1e-4
+
+
+def corner(
+    frame: Frame, side: int, epsg: int | None, transform: tuple[float, ...]
+) -> tuple[int, int] | None:
+    """Return (row, column) of a frame's upper-left pixel if it lies on a file's pixel grid.
+
+    Args:
+        frame: Where to cut.
+        side: Pixels per side of the cut plane.
+        epsg: CRS of the file.
+        transform: Affine (a, b, c, d, e, f) of the file.
+    """
+    size = SIZE_M / side
+    a, b, c, d, e, f = transform
+    if frame.epsg != epsg or b != 0 or d != 0:
+        return None
+    # Over the whole patch the two grids may not drift apart by more than the tolerance.
+    if max(abs(a - size), abs(e + size)) * side > _ON_GRID * size:
+        return None
+    column, row = (frame.x_min - c) / size, (f - frame.y_max) / size
+    if max(abs(column - round(column)), abs(row - round(row))) > _ON_GRID:
+        return None
+    return round(row), round(column)
