@@ -7,8 +7,8 @@
 | `compact` | shuffle + zstd | int16 of 0.01 dB, shuffle + zstd | **lossy** for Sentinel-1 |
 
 Chosen on real patches (`benchmarks/size.py`). lz4hc decodes up to 1.5 times faster still, but
-takes 17 to 40 times as long to write, more than cutting the patch does. A file states its choice in its schema metadata;
-every reader reads all of them, and gives the same dtypes.
+takes 17 to 40 times as long to write, more than cutting the patch does. A file states its choice
+in its schema metadata; every reader reads all of them, and gives the same dtypes.
 """
 
 from __future__ import annotations
