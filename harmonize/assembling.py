@@ -1,6 +1,7 @@
 """Step 3: shards/, each file a pure function of its index rows.
 
-Image frames are copied as bytes, never decoded; labels and texts are joined to them.
+Image frames are copied as bytes; labels and texts are joined to them. Only where patch shards of
+several storage profiles meet in one shard are frames written anew.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from landmark.codec import frame_xxh3, transcode
 from landmark.commits import hash_json, mark_path, read_mark, remove_committed
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
 from landmark.ledger import readable_mark
-from landmark.schema import LABEL_FIELDS, PATCH_FIELDS, SCHEMA_VERSION, TEXT_FIELDS, shard_schema
+from landmark.schema import (
+    LABEL_FIELDS,
+    PATCH_FIELDS,
+    SCHEMA_VERSION,
+    TEXT_FIELDS,
+    ImageLayout,
+    shard_schema,
+)
 from landmark.shards import ShardReader, commit_shard
 
 _INDEX_COLUMNS = (
@@ -120,14 +129,16 @@ def _shard_table(dataset: Dataset, index: pa.Table) -> pa.Table:
     frames: list[bytes] = [b""] * index.num_rows
     parts: list[pa.Table] = []
     places: list[np.ndarray[Any, np.dtype[np.int64]]] = []
-    layout = None
+    layout: ImageLayout | None = None
     for name in sorted(set(files)):
         here = np.flatnonzero([file == name for file in files])
         shard = Path(name).stem
         with ShardReader(dataset.patch_shard(shard)) as reader:
-            layout = reader.layout
+            # The first file says how the shard is stored; others may follow another profile.
+            layout = layout or reader.layout
             for place in here.tolist():
-                frames[place] = bytes(reader.frame(int(rows[place])))
+                frame = reader.frame(int(rows[place]))
+                frames[place] = transcode(frame, reader.layout, layout)
             patches = reader.table(_PATCH_COLUMNS)
         labels = pq.read_table(dataset.label_shard(shard), columns=list(_LABEL_COLUMNS))
         own = pa.array(rows[here])
@@ -144,6 +155,8 @@ def _shard_table(dataset: Dataset, index: pa.Table) -> pa.Table:
     partners = index["pair_id"]
     replaced = {
         "image": pa.array(frames, pa.binary()),
+        "image_nbytes": pa.array([len(frame) for frame in frames], pa.uint32()),
+        "image_xxh3": pa.array([frame_xxh3(frame) for frame in frames], pa.uint64()),
         "pair_id": partners,
         "pair_gap_s": pc.if_else(pc.is_valid(partners), table["pair_gap_s"], None),
         **{field.name: index[field.name] for field in TEXT_FIELDS},

@@ -1,8 +1,9 @@
 """Image frames: the planes of one patch as one compressed run of bytes, and back.
 
-A frame is one blosc2 buffer (bitshuffle + lz4, lossless) that holds the bands' native-resolution
-planes one after another, in band order. What lies in it is not in the frame: the file's schema
-metadata says it (`landmark.schema.ImageLayout`).
+A frame is one blosc2 buffer that holds the bands' native-resolution planes one after another, in
+band order. What lies in it is not in the frame: the file's schema metadata says it
+(`landmark.schema.ImageLayout`; `landmark.profiles` names the choices). Decoding runs without the
+interpreter lock, so threads of one process decode side by side.
 """
 
 from __future__ import annotations
@@ -11,25 +12,34 @@ import struct
 from collections.abc import Mapping, Sequence
 
 import blosc2
+import imagecodecs
 import numpy as np
 import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
 from landmark.errors import LandmarkError
+from landmark.frame_kernels import dequantise, spread
 from landmark.grid import PIXELS
-from landmark.schema import ImageLayout, layout_of
+from landmark.schema import BITSHUFFLE_LZ4, SHUFFLE_LZ4, SHUFFLE_ZSTD, ImageLayout, layout_of
 
 Buffer = bytes | bytearray | memoryview
 
 #: Rows and columns of a scene classification plane: 20 m over a 1200 m patch.
 SCL_SIDE = 60
+#: Stored value of a quantised plane (`ImageLayout.step`) that means no data.
+MISSING = -32768
+_LARGEST = 32767
 
 # Every parameter is set: blosc2's own choices depend on the machine (threads, cache sizes), and
 # equal pixels must give equal bytes everywhere. On real patches of both sensors block sizes from
-# 16 to 128 KiB differ by less than 1 % in size and speed.
-_CLEVEL = 5
+# 32 to 256 KiB differ by at most 3 % in size. Codec, filter and level are benchmarks/size.py's.
 _BLOCK_BYTES = 65536
+_CODECS: dict[str, tuple[blosc2.Codec, blosc2.Filter, int]] = {
+    BITSHUFFLE_LZ4: (blosc2.Codec.LZ4, blosc2.Filter.BITSHUFFLE, 5),
+    SHUFFLE_LZ4: (blosc2.Codec.LZ4, blosc2.Filter.SHUFFLE, 5),
+    SHUFFLE_ZSTD: (blosc2.Codec.ZSTD, blosc2.Filter.SHUFFLE, 3),
+}
 # Header of a blosc2 buffer: version, format, flags, typesize, then three little-endian u32:
 # bytes before compression, block size, bytes after (C-Blosc2 README_CHUNK_FORMAT).
 _HEADER = struct.Struct("<4xIII")
@@ -49,7 +59,35 @@ def encode_image(planes: Sequence[NDArray[np.generic]], layout: ImageLayout) -> 
         raise ValueError(f"planes of {[p.shape for p in planes]} do not fit {layout.shapes}")
     if any(plane.dtype != np.dtype(layout.dtype) for plane in planes):
         raise ValueError(f"planes are not all {layout.dtype}")
-    return _compress(np.concatenate([plane.ravel() for plane in planes]))
+    flat = np.concatenate([plane.ravel() for plane in planes])
+    return _compress(flat if layout.step is None else _quantise(flat, layout.step), layout.codec)
+
+
+def decode_packed(
+    frame: Buffer, layout: ImageLayout, out: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    """Return all values of a frame, the planes one after another: (layout.values,).
+
+    Args:
+        frame: A value of the `image` column.
+        layout: What lies in it.
+        out: Where to put them: C-contiguous, of the layout's dtype. None: a new array.
+
+    Raises:
+        LandmarkError: The frame is damaged or holds something else than `layout` says.
+        ValueError: `out` is not such an array.
+    """
+    if out is None:
+        out = np.empty(layout.values, dtype=layout.dtype)
+    elif out.shape != (layout.values,) or out.dtype != layout.dtype or not out.flags.c_contiguous:
+        raise ValueError(f"out must be a contiguous array of {layout.values} {layout.dtype} values")
+    if layout.step is None:
+        _decompress(frame, out)
+    else:
+        stored = np.empty(layout.values, dtype=np.int16)
+        _decompress(frame, stored)
+        dequantise(stored, layout.step, MISSING, out)
+    return out
 
 
 def decode_planes(frame: Buffer, layout: ImageLayout) -> list[NDArray[np.generic]]:
@@ -60,7 +98,7 @@ def decode_planes(frame: Buffer, layout: ImageLayout) -> list[NDArray[np.generic
     Raises:
         LandmarkError: The frame is damaged or holds something else than `layout` says.
     """
-    flat = _decompress(frame, layout.values, np.dtype(layout.dtype))
+    flat = decode_packed(frame, layout)
     planes = []
     start = 0
     for rows, columns in layout.shapes:
@@ -94,9 +132,30 @@ def decode_image(
         raise ValueError(f"out must be a C-contiguous array of shape {shape}")
     elif not np.can_cast(layout.dtype, out.dtype, "safe"):
         raise ValueError(f"out of {out.dtype} cannot hold {layout.dtype}")
-    for band, plane in zip(out, decode_planes(frame, layout), strict=True):
-        replicate(plane, band)
+    if out.dtype == layout.dtype and layout.values == out.size:
+        decode_packed(frame, layout, out.reshape(-1))
+    else:
+        spread(decode_packed(frame, layout), np.array(layout.shapes, dtype=np.intp), out)
     return out
+
+
+def transcode(frame: Buffer, source: ImageLayout, target: ImageLayout) -> bytes:
+    """Return the frame of the same planes under another codec or quantisation.
+
+    Args:
+        frame: Laid out as `source` says.
+        source: Layout of the frame.
+        target: The layout wanted; it may differ from `source` in `codec` and `step` only.
+
+    Raises:
+        LandmarkError: The frame is damaged.
+        ValueError: The layouts hold different planes.
+    """
+    if source.content != target.content:
+        raise ValueError("layouts of different planes: only codec and step may differ")
+    if source == target:
+        return bytes(frame)
+    return encode_image(decode_planes(frame, source), target)
 
 
 def replicate(plane: NDArray[np.generic], out: NDArray[np.generic]) -> None:
@@ -110,7 +169,7 @@ def encode_scl(scl: NDArray[np.uint8]) -> bytes:
     """Return the frame of a scene classification plane, (60, 60) uint8."""
     if scl.shape != (SCL_SIDE, SCL_SIDE) or scl.dtype != np.uint8:
         raise ValueError(f"scl must be (60, 60) uint8, not {scl.shape} {scl.dtype}")
-    return _compress(scl.ravel())
+    return _compress(scl.ravel(), BITSHUFFLE_LZ4)
 
 
 def decode_scl(frame: Buffer) -> NDArray[np.uint8]:
@@ -119,8 +178,9 @@ def decode_scl(frame: Buffer) -> NDArray[np.uint8]:
     Raises:
         LandmarkError: The frame is damaged.
     """
-    flat = _decompress(frame, SCL_SIDE * SCL_SIDE, np.dtype(np.uint8))
-    return flat.reshape(SCL_SIDE, SCL_SIDE).view(np.uint8)
+    scl = np.empty((SCL_SIDE, SCL_SIDE), dtype=np.uint8)
+    _decompress(frame, scl)
+    return scl
 
 
 def frame_xxh3(frame: Buffer) -> int:
@@ -136,30 +196,40 @@ def _layout(metadata: ImageLayout | pa.Schema | Mapping[bytes, bytes]) -> ImageL
     return layout_of(dict(metadata))
 
 
-def _compress(flat: NDArray[np.generic]) -> bytes:
+def _compress(flat: NDArray[np.generic], codec: str) -> bytes:
+    kind, filtering, level = _CODECS[codec]
     parameters = blosc2.CParams(
-        codec=blosc2.Codec.LZ4,
-        clevel=_CLEVEL,
+        codec=kind,
+        clevel=level,
         typesize=flat.dtype.itemsize,
         nthreads=1,
         blocksize=_BLOCK_BYTES,
         splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-        filters=[blosc2.Filter.BITSHUFFLE],
+        filters=[filtering],
         filters_meta=[0],
     )
     frame: bytes = blosc2.compress2(flat, cparams=parameters)
     return frame
 
 
-def _decompress(frame: Buffer, values: int, dtype: np.dtype) -> NDArray[np.generic]:
-    # decompress2 writes past a destination that is too small, so the header is checked first.
-    nbytes = values * dtype.itemsize
+def _decompress(frame: Buffer, out: NDArray[np.generic]) -> None:
+    # The destination must be known to be large enough, so the header is checked first. A frame
+    # names its own codec and filters: any of them is decoded.
     size = memoryview(frame).nbytes
-    if size < _HEADER.size or _HEADER.unpack_from(frame)[0::2] != (nbytes, size):
-        raise LandmarkError(f"image frame of {size} bytes does not hold {values} {dtype} values")
-    flat = np.empty(values, dtype=dtype)
+    if size < _HEADER.size or _HEADER.unpack_from(frame)[0::2] != (out.nbytes, size):
+        raise LandmarkError(
+            f"image frame of {size} bytes does not hold {out.size} {out.dtype} values"
+        )
     try:
-        blosc2.decompress2(frame, dst=flat, nthreads=1)
+        # Releases the interpreter lock; blosc2's own `decompress2` holds it.
+        bytes_out = out.reshape(-1).view(np.uint8)
+        imagecodecs.blosc2_decode(frame, numthreads=1, out=bytes_out)  # type: ignore[arg-type]
     except (ValueError, RuntimeError):
         raise LandmarkError(f"image frame of {size} bytes is damaged") from None
-    return flat
+
+
+def _quantise(flat: NDArray[np.generic], step: float) -> NDArray[np.int16]:
+    """Return the nearest multiples of `step`, NaN as `MISSING`, values beyond int16 clipped."""
+    steps = np.clip(np.round(flat.astype(np.float64) / step), -_LARGEST, _LARGEST)
+    steps[np.isnan(steps)] = MISSING
+    return steps.astype(np.int16)

@@ -15,10 +15,15 @@ import pyarrow as pa
 from landmark.errors import LandmarkError
 from landmark.grid import PIXELS
 
-SCHEMA_VERSION = 1
+#: 2: several codecs (`landmark.profiles`), and quantised planes (`ImageLayout.step`).
+SCHEMA_VERSION = 2
 #: Rows per row group: one page of frames each, small enough to stream (measured best trade).
 ROW_GROUP_ROWS = 64
 METADATA_KEY = b"landmark"
+#: What compresses frames; version 1 knew the first only. All are lossless.
+BITSHUFFLE_LZ4 = "blosc2:bitshuffle+lz4"
+SHUFFLE_LZ4 = "blosc2:shuffle+lz4"
+SHUFFLE_ZSTD = "blosc2:shuffle+zstd"
 
 #: Native pixel size of the Sentinel-2 bands, m (ESA Sentinel-2 User Handbook).
 S2_RESOLUTION: dict[str, int] = {
@@ -128,7 +133,9 @@ class ImageLayout:
         shapes: (rows, columns) of each band's native plane.
         scale: Physical value per stored unit (reflectance 0.0001; dB 1).
         nodata: Stored value that means no data: 0, or NaN as None.
-        codec: What compresses the frame: `blosc2:bitshuffle+lz4`.
+        codec: What compresses the frame, e.g. `blosc2:bitshuffle+lz4`.
+        step: None: values are stored as they are. Else they are stored as int16 multiples of
+            `step` (-32768 = no data), which is lossy; readers still get `dtype`.
     """
 
     sensor: str
@@ -137,7 +144,13 @@ class ImageLayout:
     shapes: tuple[tuple[int, int], ...]
     scale: float
     nodata: int | None
-    codec: str = "blosc2:bitshuffle+lz4"
+    codec: str = BITSHUFFLE_LZ4
+    step: float | None = None
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What readers get, however it is stored: all fields but `codec` and `step`."""
+        return (self.sensor, self.dtype, self.bands, self.shapes, self.scale, self.nodata)
 
     @property
     def values(self) -> int:
@@ -154,6 +167,7 @@ class ImageLayout:
             "scale": self.scale,
             "nodata": self.nodata,
             "codec": self.codec,
+            "step": self.step,
         }
 
     @classmethod
@@ -167,6 +181,7 @@ class ImageLayout:
             scale=float(raw["scale"]),
             nodata=raw["nodata"],
             codec=raw["codec"],
+            step=raw.get("step"),  # version 1 has none
         )
 
 
@@ -192,6 +207,7 @@ def s1_layout(bands: tuple[str, ...] = ("VV", "VH")) -> ImageLayout:
         shapes=tuple((PIXELS, PIXELS) for _ in bands),
         scale=1.0,
         nodata=None,
+        codec=SHUFFLE_LZ4,
     )
 
 
@@ -204,7 +220,7 @@ def schema_metadata(layout: ImageLayout | None) -> dict[bytes, bytes]:
     metadata = {}
     if layout is not None:
         own["image"] = layout.to_dict()
-        own["scl"] = {"dtype": "uint8", "shape": [60, 60], "codec": layout.codec}
+        own["scl"] = {"dtype": "uint8", "shape": [60, 60], "codec": BITSHUFFLE_LZ4}
         metadata[b"geo"] = json.dumps(geo_metadata(("Polygon",)), sort_keys=True).encode()
     metadata[METADATA_KEY] = json.dumps(own, sort_keys=True).encode()
     return metadata

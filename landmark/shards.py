@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import logging
 import mmap
 import threading
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from landmark.codec import (
     decode_image,
+    decode_packed,
     decode_planes,
     decode_scl,
     encode_image,
@@ -44,6 +46,7 @@ __all__ = [
     "ShardReader",
     "commit_shard",
     "decode_image",
+    "decode_packed",
     "decode_planes",
     "decode_scl",
     "encode_image",
@@ -52,6 +55,8 @@ __all__ = [
     "library_versions",
     "write_shard",
 ]
+
+_log = logging.getLogger(__name__)
 
 # Frames are compressed already: a dictionary or statistics of them would only cost.
 _OPAQUE = ("image", "scl", "geometry")
@@ -160,6 +165,8 @@ class ShardReader:
         self._starts = self._group_starts()
         self._offsets = self._find_offsets()
         self.direct: bool = self._offsets is not None
+        if not self.direct:
+            _log.debug("%s was rewritten by another tool: whole row groups are read", path)
         self._decoded: tuple[int, pa.ChunkedArray] | None = None
         self._lock = threading.Lock()
 
@@ -224,6 +231,10 @@ class ShardReader:
     def image(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
         """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`)."""
         return decode_image(self.frame(row), self.layout, out)
+
+    def packed(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
+        """Return the native planes of a row one after another, (layout.values,), or in `out`."""
+        return decode_packed(self.frame(row), self.layout, out)
 
     def _require(self, row: int) -> None:
         if not 0 <= row < self.rows:
