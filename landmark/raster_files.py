@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.errors import InputError, LandmarkError
+from landmark.grid import PIXELS, Frame
 from landmark.projections import is_geographic, same_crs, transformer
 
 #: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
@@ -29,7 +30,7 @@ class RasterHeader:
     Attributes:
         path: The file.
         crs: CRS as WKT.
-        transform: Affine (a, b, c, d, e, f); b and d are 0.
+        transform: Affine (a, b, c, d, e, f): pixel to CRS; may be flipped or rotated.
         width: Columns.
         height: Rows.
         nodata: Declared nodata value, or None.
@@ -49,7 +50,7 @@ def read_header(path: str | Path) -> RasterHeader:
     """Return the header of a categorical raster.
 
     Raises:
-        InputError: The file is missing, no raster, has several bands, no CRS, or is rotated.
+        InputError: The file is missing, no raster, has several bands, or no CRS.
     """
     with _open(str(path)) as dataset:
         return _header_of(dataset, str(path))
@@ -93,15 +94,51 @@ class RasterLibrary:
             dataset.close()
         self._open.clear()
 
+    def _dataset(self, header: RasterHeader) -> Any:
+        dataset = self._open.pop(header.path, None) or _open(header.path)
+        self._open[header.path] = dataset
+        if len(self._open) > _OPEN_FILES:
+            self._open.pop(next(iter(self._open))).close()
+        return dataset
+
+    def warp(self, header: RasterHeader, frame: Frame) -> NDArray[np.int32]:
+        """Return the codes `rasterio.warp.reproject` (nearest) puts on a frame, (120, 120).
+
+        `NOTHING` lies outside the raster, on declared nodata and where the mask band says so.
+        """
+        import rasterio
+        from rasterio.errors import RasterioError
+        from rasterio.transform import Affine
+        from rasterio.warp import Resampling, reproject
+
+        dataset = self._dataset(header)
+        target = {
+            "dst_transform": Affine(*frame.transform()),
+            "dst_crs": f"EPSG:{frame.epsg}",
+            "resampling": Resampling.nearest,
+            "tolerance": 0,
+        }
+        exact = dataset.dtypes[0] in ("float32", "float64", "int64", "uint64", "uint32")
+        codes = np.full((PIXELS, PIXELS), NOTHING, np.float64 if exact else np.int32)
+        try:
+            reproject(rasterio.band(dataset, 1), codes, dst_nodata=NOTHING, **target)
+            if header.masked:
+                mask = np.zeros((PIXELS, PIXELS), np.uint8)
+                plane = dataset.read_masks(1)
+                reproject(
+                    plane, mask, src_transform=dataset.transform, src_crs=dataset.crs, **target
+                )
+                codes[mask == 0] = NOTHING
+        except RasterioError as error:
+            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        return _whole_numbers(codes, header).astype(np.int32)
+
     def read(self, header: RasterHeader, window: tuple[int, int, int, int]) -> NDArray[Any]:
         """Return the codes of a window (column, row, width, height); mask band applied."""
         from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        dataset = self._open.pop(header.path, None) or _open(header.path)
-        self._open[header.path] = dataset
-        if len(self._open) > _OPEN_FILES:
-            self._open.pop(next(iter(self._open))).close()
+        dataset = self._dataset(header)
         try:
             block = _whole_numbers(dataset.read(1, window=Window(*window)), header)
             if header.masked:
@@ -124,8 +161,26 @@ class RasterLibrary:
             with np.errstate(invalid="ignore"):
                 span = x.max(axis=(1, 2), keepdims=True) - x.min(axis=(1, 2), keepdims=True)
             x = np.where((span > 180) & (x < 0), x + 360.0, x)
-        a, _, c, _, e, f = header.transform
-        return np.stack([(x - c) / a, (y - f) / e], axis=-1)
+        inverse = _inverse(header.transform)
+        return np.stack(
+            [
+                inverse[2] + x * inverse[0] + y * inverse[1],
+                inverse[5] + x * inverse[3] + y * inverse[4],
+            ],
+            axis=-1,
+        )
+
+    def turns(self, header: RasterHeader, epsg: int) -> tuple[tuple[float, float], ...]:
+        """Return the shifts (columns, rows) at which a raster may hold a point of a frame's CRS.
+
+        A raster in degrees is the same ground 360 degrees further on, so that a frame on the 180th
+        meridian finds the tiles of both sides, and rasters counted from 0 to 360 fit as well.
+        """
+        if not self._relations[(epsg, header.crs)][1]:
+            return ((0.0, 0.0),)
+        inverse = _inverse(header.transform)
+        step = (360.0 * inverse[0], 360.0 * inverse[3])
+        return ((0.0, 0.0), step, (-step[0], -step[1]))
 
 
 def lookup_codes(
@@ -163,6 +218,18 @@ def _near_values(
     if high - low >= _CODE_RANGE:
         raise InputError(f"{header.path}: holds values {low} to {high}; a map of classes is needed")
     return np.where(nothing, low - 1, block).astype(np.int32), low - 1, high
+
+
+def _inverse(transform: tuple[float, ...]) -> tuple[float, float, float, float, float, float]:
+    """Return the affine from CRS to pixel, by GDAL's own arithmetic (GDALInvGeoTransform).
+
+    A point on a pixel's edge must fall on the same side here as there.
+    """
+    a, b, c, d, e, f = transform
+    if not b and not d:
+        return 1.0 / a, 0.0, -c / a, 0.0, 1.0 / e, -f / e
+    k = 1.0 / (a * e - b * d)
+    return e * k, -b * k, (b * f - c * e) * k, -d * k, a * k, (c * d - a * f) * k
 
 
 def _whole_numbers(block: NDArray[Any], header: RasterHeader) -> NDArray[Any]:
@@ -206,8 +273,8 @@ def _header_of(dataset: Any, path: str) -> RasterHeader:
     if dataset.crs is None:
         raise InputError(f"{path}: states no CRS; write one with gdal_edit -a_srs EPSG:...")
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    if b or d or not a or not e:
-        raise InputError(f"{path}: is rotated; warp it to a north-up grid first (gdalwarp)")
+    if a * e == b * d:
+        raise InputError(f"{path}: has a grid of no area; write a transform with gdal_edit -a_ullr")
     return RasterHeader(
         path=path,
         crs=dataset.crs.to_wkt(),
