@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import exactextract
@@ -44,6 +45,7 @@ from benchmarks.recording import (
     write_results,
 )
 from landmark.grid import Frame, utm_frame
+from landmark.projections import transformer
 from landmark.rasters import class_counts
 
 ZONE = 32632
@@ -67,9 +69,9 @@ def main() -> None:
         for case in (corine(Path(folder), ours), dynamic_world(Path(folder), ours)):
             few = case.frames[:: len(case.frames) // each][:each]
             check(case.path, few[:10])
-            subjects = {"ours": timed(lambda case=case: bulk(case))}
+            subjects = {"ours": timed(partial(bulk, case))}
             for name, shares in PEERS.items():
-                subjects[name] = timed(lambda s=shares, p=case.path, f=few: one_by_one(s, p, f))
+                subjects[name] = timed(partial(one_by_one, shares, case.path, few))
             measured = interleaved(subjects, runs=options.runs)
             rows += compare(
                 "harmonize",
@@ -243,7 +245,7 @@ def _of_pixels(codes: np.ndarray) -> dict[int, float]:
 def outline(frame: Frame, crs: rasterio.crs.CRS) -> shapely.Polygon:
     """Return a patch's outline in a raster's CRS, its edges densified to 100 m."""
     box = shapely.segmentize(shapely.box(*frame.bounds), 100)
-    move = pyproj.Transformer.from_crs(frame.epsg, crs, always_xy=True)
+    move = transformer(frame.epsg, crs.to_wkt())  # kept from call to call
     return shapely.transform(box, lambda xy: np.column_stack(move.transform(*xy.T)))
 
 

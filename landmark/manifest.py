@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from landmark.label_settings import CaptionRules, EventSource, LabelRules, LabelSource
-from landmark.manifest_base import Model, Period
+from landmark.manifest_model import Model, Period
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
 S2_BANDS: tuple[str, ...] = (

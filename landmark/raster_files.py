@@ -46,14 +46,14 @@ class RasterHeader:
     masked: bool
 
 
-def read_header(path: str | Path) -> RasterHeader:
-    """Return the header of a categorical raster.
+def read_header(path: str | Path, bands: int = 1) -> RasterHeader:
+    """Return the header of a raster: of one band, or of at least `bands`.
 
     Raises:
         InputError: The file is missing, no raster, has several bands, or no CRS.
     """
-    with _open(str(path)) as dataset:
-        return _header_of(dataset, str(path))
+    with open_raster(str(path)) as dataset:
+        return _header_of(dataset, str(path), bands)
 
 
 def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
@@ -63,7 +63,7 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
     """
     from rasterio.enums import Resampling
 
-    with _open(str(path)) as dataset:
+    with open_raster(str(path)) as dataset:
         header = _header_of(dataset, str(path))
         shape = (min(side, dataset.height), min(side, dataset.width))
         block = _whole_numbers(
@@ -73,11 +73,29 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
     return codes[codes != _nodata_code(header)].astype(np.int32)
 
 
+def lonlat_box(path: str | Path) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of a raster in degrees, a little too large.
+
+    Raises:
+        InputError: As `read_header`.
+    """
+    import math
+
+    import rasterio.warp
+
+    with open_raster(str(path)) as dataset:
+        box = rasterio.warp.transform_bounds(dataset.crs, "OGC:CRS84", *dataset.bounds)
+    west, south, east, north = box
+    if not all(map(math.isfinite, box)) or west > east:
+        return (-180.0, -90.0, 180.0, 90.0)
+    return (west - 0.1, south - 0.1, east + 0.1, north + 0.1)
+
+
 class RasterLibrary:
     """The rasters of one call: headers once, at most `_OPEN_FILES` open."""
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self.headers = [read_header(path) for path in paths]
+    def __init__(self, paths: Sequence[str | Path], bands: int = 1) -> None:
+        self.headers = [read_header(path, bands) for path in paths]
         self._open: dict[str, Any] = {}
         self._relations: dict[tuple[int, str], tuple[bool, bool]] = {}
 
@@ -95,7 +113,7 @@ class RasterLibrary:
         self._open.clear()
 
     def _dataset(self, header: RasterHeader) -> Any:
-        dataset = self._open.pop(header.path, None) or _open(header.path)
+        dataset = self._open.pop(header.path, None) or open_raster(header.path)
         self._open[header.path] = dataset
         if len(self._open) > _OPEN_FILES:
             self._open.pop(next(iter(self._open))).close()
@@ -147,6 +165,25 @@ class RasterLibrary:
         except RasterioError as error:
             raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
         return block
+
+    def read_bands(
+        self, header: RasterHeader, window: tuple[int, int, int, int], bands: int
+    ) -> NDArray[np.float32]:
+        """Return the first bands of a window, (bands, rows, columns), NaN where masked."""
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window
+
+        dataset = self._dataset(header)
+        numbers = list(range(1, bands + 1))
+        try:
+            planes = dataset.read(numbers, window=Window(*window)).astype(np.float32)
+            if header.masked:
+                planes[:, dataset.read_masks(1, window=Window(*window)) == 0] = np.nan
+        except RasterioError as error:
+            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        if header.nodata is not None and header.nodata != 0:
+            planes[planes == np.float32(header.nodata)] = np.nan
+        return planes
 
     def project(self, header: RasterHeader, epsg: int, x: Any, y: Any) -> NDArray[np.float64]:
         """Return (..., 2): column and row in the raster of points of a frame's CRS."""
@@ -251,7 +288,12 @@ def _nodata_code(header: RasterHeader) -> int | None:
     return int(nodata) if nodata is not None and float(nodata).is_integer() else None
 
 
-def _open(path: str) -> Any:
+def open_raster(path: str) -> Any:
+    """Open a raster; what cannot be opened is one line that names it.
+
+    Raises:
+        InputError: It is missing, or no raster.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
@@ -265,11 +307,13 @@ def _open(path: str) -> Any:
         raise InputError(f"{path}: cannot be read as a raster{missing}") from error
 
 
-def _header_of(dataset: Any, path: str) -> RasterHeader:
+def _header_of(dataset: Any, path: str, bands: int = 1) -> RasterHeader:
     from rasterio.enums import MaskFlags
 
-    if dataset.count != 1:
+    if bands == 1 and dataset.count != 1:
         raise InputError(f"{path}: holds {dataset.count} bands; a label raster has one")
+    if dataset.count < bands:
+        raise InputError(f"{path}: holds {dataset.count} bands, not {bands}")
     if dataset.crs is None:
         raise InputError(f"{path}: states no CRS; write one with gdal_edit -a_srs EPSG:...")
     a, b, c, d, e, f = tuple(dataset.transform)[:6]

@@ -72,7 +72,7 @@ def class_counts(
     """
     blocks = []
     with RasterLibrary(paths) as library:
-        for members in _blocks(frames):
+        for members in frame_blocks(frames):
             group = [frames[i] for i in members]
             free = _free(len(group), None if masks is None else masks[members])
             image = np.empty((len(group), PIXELS, 0), np.int32)
@@ -104,6 +104,83 @@ def codes_on_frame(
     with RasterLibrary(paths) as library:
         _take(library, [frame], free, image, set(nodata), valid, exact)
     return image[0], ~free[0]
+
+
+def find_code(
+    paths: Sequence[str | Path], frames: Sequence[Frame], code: int
+) -> tuple[str, float, float] | None:
+    """Return the file, longitude and latitude of a pixel with a code on frames, or None.
+
+    Slow: to tell people where a wrong code lies.
+    """
+    from landmark.projections import transformer
+
+    for frame in frames:
+        for path in paths:
+            picture, covered = codes_on_frame([path], frame)
+            found = np.argwhere(covered & (picture == code))
+            if len(found):
+                row, column = found[0] + 0.5
+                x, y = frame.x_min + column * RESOLUTION_M, frame.y_max - row * RESOLUTION_M
+                lon, lat = transformer(frame.epsg, "OGC:CRS84").transform(x, y)
+                return str(path), float(lon), float(lat)
+    return None
+
+
+def join_counts(parts: Sequence[tuple[NDArray[np.intp], Counts]], frames: int) -> Counts:
+    """Return the counts of all frames from those of some; positions tell which."""
+    codes = np.array(sorted({int(c) for _, part in parts for c in part.codes}), np.int32)
+    counts = np.zeros((frames, len(codes)), np.int32)
+    for rows, part in parts:
+        counts[np.ix_(rows, np.searchsorted(codes, part.codes))] = part.counts
+    return Counts(codes, counts, counts.sum(axis=1, dtype=np.int32))
+
+
+def count_pictures(
+    pictures: NDArray[np.int32],
+    nothing: Collection[int] = (NOTHING,),
+    masks: NDArray[np.bool_] | None = None,
+) -> Counts:
+    """Count the codes of pictures, (frames, 120, 120).
+
+    Args:
+        pictures: Codes.
+        nothing: Codes that cover nothing.
+        masks: As in `class_counts`.
+    """
+    free = _free(len(pictures), masks) & ~np.isin(pictures, list(nothing))
+    codes = np.unique(pictures[free]).astype(np.int32)
+    counts = np.zeros((len(pictures), len(codes)), np.int32)
+    for row, (picture, own) in enumerate(zip(pictures, free, strict=True)):
+        at = np.searchsorted(codes, picture[own])
+        counts[row] = np.bincount(at, minlength=len(codes))
+    return Counts(codes, counts, counts.sum(axis=1, dtype=np.int32))
+
+
+def frame_positions(
+    library: RasterLibrary, header: RasterHeader, frames: list[Frame]
+) -> Iterator[
+    tuple[NDArray[np.intp], tuple[int, int, int, int], NDArray[np.int32], NDArray[np.int32]]
+]:
+    """Yield frames (of one CRS) with a window of a raster and where in it their pixels lie.
+
+    Yields:
+        Positions of some frames; the window (column, row, width, height) to read; and the columns
+        and rows in it of their pixels, (frames, 120, 120) int32, also outside the window.
+    """
+    from landmark.raster_kernels import STEP
+
+    at = (np.arange(PIXELS) + 0.5) / STEP
+    # Lagrange's parabola through the three nodes of an axis.
+    weights = np.stack([(at - 1) * (at - 2) / 2, at * (2 - at), at * (at - 1) / 2])
+    points = _project(library, header, frames, np.arange(0, PIXELS + 1, STEP))
+    for turn in library.turns(header, frames[0].epsg):
+        turned = points + turn
+        for chosen, window in _windows(turned, header):
+            local = turned[chosen] - np.array(window[:2], np.float64)
+            fine = np.einsum("nijk,ir,jc->nrck", local, weights, weights)
+            places = np.floor(fine + 1e-10).astype(np.int32)
+            yield chosen, window, places[..., 0], places[..., 1]
 
 
 def _take(
@@ -212,7 +289,7 @@ def _free(n: int, masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     return ~masks.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _blocks(frames: Sequence[Frame]) -> list[NDArray[np.intp]]:
+def frame_blocks(frames: Sequence[Frame]) -> list[NDArray[np.intp]]:
     """Group frames of one CRS that lie in the same 12 x 12 km; return their positions."""
     groups: dict[tuple[int, int, int], list[int]] = {}
     for index, frame in enumerate(frames):
