@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonize.odd_codes import refuse_code
 from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.raster_files import sample_codes
@@ -82,6 +83,8 @@ def count(
         InputError: A value is no CORINE code.
     """
     found = class_counts(paths, frames, nodata=NODATA_CODES | set(nodata), masks=masks)
+    for code in sorted(set(found.codes.tolist()) - _CLC - _GRID.keys()):
+        refuse_code(code, paths, frames, "is neither a grid code (1..44) nor a level-3 code")
     return to_clc(found, ", ".join(Path(path).name for path in paths))
 
 

@@ -6,6 +6,7 @@ Per event and patch, by the acquisition's day and the area the event covers:
     the event shows, the patch was looked at, little covered  -> absent
     the event has not begun, and the patch was looked at      -> absent
     the event has passed (or has no date)                     -> not known
+    the ground was shaken, and nobody mapped the damage       -> not known
 
 Of several events of a class the first line that holds for any of them decides, except that an
 event that has passed outweighs one that has not begun.
@@ -21,11 +22,13 @@ from typing import Any
 import numpy as np
 
 from harmonize.events import Event
+from harmonize.mask_areas import area_on_frame
 from harmonize.merging import Classes
-from landmark.grid import SIZE_M, Frame
-from landmark.manifest import LabelRules
+from landmark.grid import RESOLUTION_M, SIZE_M, Frame
+from landmark.label_settings import LabelRules
+from landmark.projections import transformer
 from landmark.taxonomy import CLASSES, CRISIS, EVENT_CLASSES, bit
-from landmark.vectors import overlaps, union_area
+from landmark.vectors import LONLAT, area_of_pixels, overlaps, union_area
 
 PATCH_M2 = SIZE_M * SIZE_M
 #: A patch counts as looked at where at least half of it was analysed: the unseen rest could hide
@@ -102,6 +105,7 @@ def find_touches(
         times: Acquisitions (aware), one per frame.
     """
     affected = overlaps(frames, [event.geometry for event in events])
+    masked = _mask_touches(events, frames, times)
     with_area = [k for k, event in enumerate(events) if event.analysed is not None]
     looked = overlaps(frames, [events[k].analysed for k in with_area])
     areas = {
@@ -119,7 +123,31 @@ def find_touches(
         event = events[k]
         area, part = areas.get((f, k), (0.0, None))
         seen = area if event.analysed is None else analysed.get((f, k), 0.0)
-        touches[f].append(_touch(event, times[f], area, part, max(seen, area)))
+        touches[f].append(
+            _touch(event, times[f], area, part, seen if event.prior else max(seen, area))
+        )
+    return [own + more for own, more in zip(touches, masked, strict=True)]
+
+
+def _mask_touches(
+    events: Sequence[Event], frames: Sequence[Frame], times: Sequence[dt.datetime]
+) -> list[list[Touch]]:
+    """Return, per frame, the events shown by a mask of which something lies on it."""
+    touches: list[list[Touch]] = [[] for _ in frames]
+    masks = [event for event in events if event.mask is not None]
+    if not masks:
+        return touches
+    for row, frame in enumerate(frames):
+        box = transformer(frame.epsg, LONLAT).transform_bounds(*frame.bounds)
+        for event in masks:
+            if event.mask is None or not event.meets(*box):
+                continue
+            found = area_on_frame(event.mask, frame)
+            if found.analysed.any():
+                area = float(found.affected.sum()) * RESOLUTION_M**2
+                part = area_of_pixels(found.affected, frame) if area else None
+                seen = float(found.analysed.sum()) * RESOLUTION_M**2
+                touches[row].append(_touch(event, times[row], area, part, seen))
     return touches
 
 
@@ -129,7 +157,7 @@ def _touch(event: Event, acquired: dt.datetime, area: float, part: Any, seen: fl
         event=event,
         phase=event.phase(day),
         days=event.days_from(acquired),
-        shows=event.shows(day),
+        shows=event.shows(day) and not event.prior,
         area=area,
         fraction=min(1.0, area / PATCH_M2),
         analysed_fraction=min(1.0, seen / PATCH_M2),
@@ -139,6 +167,8 @@ def _touch(event: Event, acquired: dt.datetime, area: float, part: Any, seen: fl
 
 def judge(touches: Sequence[Touch], rules: LabelRules) -> Verdict:
     """Decide one crisis class on one patch from the events of its type that touch it."""
+    shaken = [t for t in touches if t.event.prior and t.area > 0 and t.phase != "before"]
+    touches = [touch for touch in touches if not touch.event.prior]
     showing = [touch for touch in touches if touch.shows]
     parts = [touch.part for touch in showing if touch.part is not None]
     area = min(union_area(parts), PATCH_M2) if parts else 0.0
@@ -152,6 +182,8 @@ def judge(touches: Sequence[Touch], rules: LabelRules) -> Verdict:
         return _unknown("an event here has no date")
     if any(touch.phase != "before" and not touch.shows for touch in touches):
         return _unknown("an event here has passed, what is left of it was not looked at")
+    if shaken:
+        return _unknown("an earthquake shook this place, and nobody mapped its damage here")
     if showing:
         return _unknown(f"less than {_percent(MIN_ANALYSED)} of the patch was looked at")
     if any(touch.analysed_fraction >= MIN_ANALYSED for touch in touches):

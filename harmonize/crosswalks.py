@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.errors import InputError
-from landmark.taxonomy import CLASSES
+from landmark.taxonomy import CLASSES, mask_of
 
 COLUMNS = ("source", "code", "name", "class", "weight", "note")
 #: Weights are decimal fractions: what their float sums miss of 1 is below this.
@@ -54,7 +55,7 @@ class Crosswalk:
     Attributes:
         name: Built-in name, or the stem of the file.
         sha256: Of the file's bytes, hex.
-        source: What its codes belong to: `corine` or `dynamic-world`.
+        source: What its codes belong to: `corine`, `dynamic-world`, ...
         rows: In the order of the file.
     """
 
@@ -75,6 +76,23 @@ class Crosswalk:
         """Return a code's name, or "" for a code the crosswalk does not hold."""
         return next((row.name for row in self.rows if row.code == code), "")
 
+    @property
+    def mask(self) -> int:
+        """Mask of the classes its rows name: what a source read by it can decide."""
+        return mask_of({row.label for row in self.rows if row.label is not None})
+
+    def code_of(self, name: str) -> int | None:
+        """Return the code a name (or the code itself, as text) stands for, or None.
+
+        Case, punctuation and plural do not matter: BigEarthNet, CORINE's legend and Earth Engine
+        spell the same classes differently.
+        """
+        text = name.strip()
+        if text.isascii() and text.isdigit() and len(text) <= 9:
+            return int(text) if int(text) in self.codes() else None
+        wanted = _plain(text)
+        return next((row.code for row in self.rows if _plain(row.name) == wanted), None)
+
     def matrix(self, codes: Iterable[int] | None = None) -> NDArray[np.float64]:
         """Return (codes, 12) weights; rows in the order of `codes` (default `codes()`)."""
         wanted = list(self.codes() if codes is None else codes)
@@ -94,13 +112,15 @@ def builtin_names() -> tuple[str, ...]:
     )
 
 
-def load_crosswalk(name_or_path: str, source: str, codes: Iterable[int]) -> Crosswalk:
+def load_crosswalk(
+    name_or_path: str, source: str | None = None, codes: Iterable[int] | None = None
+) -> Crosswalk:
     """Read a crosswalk by built-in name, or from a CSV file.
 
     Args:
         name_or_path: A path if it has a suffix or a slash, else a built-in name.
-        source: Whose codes it must map: `corine` or `dynamic-world`.
-        codes: Every code it must hold.
+        source: Whose codes it must map, such as `corine`; None: whatever one source it names.
+        codes: Every code it must hold; None: those it holds.
 
     Raises:
         InputError: There is no such crosswalk, or a line of it is wrong.
@@ -124,7 +144,11 @@ def load_crosswalk(name_or_path: str, source: str, codes: Iterable[int]) -> Cros
 
 
 def parse_crosswalk(
-    data: bytes, origin: str, name: str, source: str, codes: Iterable[int]
+    data: bytes,
+    origin: str,
+    name: str,
+    source: str | None = None,
+    codes: Iterable[int] | None = None,
 ) -> Crosswalk:
     """Validate a crosswalk's bytes.
 
@@ -136,7 +160,9 @@ def parse_crosswalk(
     except UnicodeDecodeError:
         raise InputError(f"{origin}: is not UTF-8 text; save the crosswalk as UTF-8 CSV") from None
     rows = tuple(_rows(text, origin, source))
-    wanted = set(codes)
+    if not rows:
+        raise InputError(f"{origin}: holds no row; every code of the source needs one")
+    wanted = {row.code for row in rows} if codes is None else set(codes)
     for row in rows:
         if row.code not in wanted:
             raise InputError(f"{origin}:{row.line}: code {row.code} is no code of {source}")
@@ -147,10 +173,22 @@ def parse_crosswalk(
             "needs one (leave class empty for a code that counts to none)"
         )
     _check_sums(rows, origin)
-    return Crosswalk(name, hashlib.sha256(data).hexdigest(), source, rows)
+    return Crosswalk(name, hashlib.sha256(data).hexdigest(), source or _source_of(text), rows)
 
 
-def _rows(text: str, origin: str, source: str) -> Iterable[CrosswalkRow]:
+def _source_of(text: str) -> str:
+    """Return the source the first row names; the others name the same."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    next(reader)
+    return next(cells[0].strip() for cells in reader if cells)
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, punctuation, blanks and plural: `Peat bogs` is `Peatbogs`."""
+    return "".join(word.rstrip("s") for word in re.findall(r"[a-z0-9]+", name.lower()))
+
+
+def _rows(text: str, origin: str, source: str | None) -> Iterable[CrosswalkRow]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
@@ -160,18 +198,21 @@ def _rows(text: str, origin: str, source: str) -> Iterable[CrosswalkRow]:
         for cells in reader:
             if cells:
                 yield _row(cells, f"{origin}:{line}", line, source)
+                source = source or cells[0].strip()
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{origin}:{reader.line_num}: is no CSV: {error}") from None
 
 
-def _row(cells: list[str], where: str, line: int, source: str) -> CrosswalkRow:
+def _row(cells: list[str], where: str, line: int, source: str | None) -> CrosswalkRow:
     if len(cells) != len(COLUMNS):
         raise InputError(
             f"{where}: has {len(cells)} cells, not {len(COLUMNS)} ({','.join(COLUMNS)})"
         )
     own, code, name, label, weight, note = (cell.strip() for cell in cells)
-    if own != source:
+    if not own:
+        raise InputError(f"{where}: names no source")
+    if source is not None and own != source:
         raise InputError(f"{where}: source is {own!r}, but the labels are {source!r}")
     if not (code.isascii() and code.isdigit() and len(code) <= 9):
         raise InputError(f"{where}: code {code!r} is no whole number")

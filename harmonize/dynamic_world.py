@@ -2,7 +2,8 @@
 
 Exports that declare nodata = 0 have lost their water, unless the labels were exported as
 label + 1; that cannot be seen in the pixels for certain, so the manifest must say it
-(`label_shift: 1`). Any other value than a label means "not mapped" (clouds, outside the swath).
+(`label_shift: 1`). 255 means "not mapped" (clouds, outside the swath), and so does 0 of shifted
+labels; other values that mean it are listed under `nodata`, and any that is left stops the work.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonize.odd_codes import refuse_code
 from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.raster_files import read_header, sample_codes
 from landmark.rasters import Counts, class_counts
 
 LABELS: tuple[int, ...] = tuple(range(9))
+NOT_MAPPED = 255
 
 
 def check_raster(path: str | Path, label_shift: int = 0, nodata: Sequence[int] = ()) -> None:
@@ -51,18 +54,19 @@ def count(
         paths: Label rasters, the first that covers a pixel decides.
         frames: Where.
         label_shift: 1 if the pixels hold label + 1.
-        nodata: Further values that mean "not mapped" (as the pixels hold them).
+        nodata: Values that mean "not mapped", besides 255 (as the pixels hold them).
         masks: Pixels to leave out, see `landmark.rasters.class_counts`.
 
     Raises:
-        InputError: Pixels hold 9, but no shift is declared.
+        InputError: Pixels hold 9, but no shift is declared; or another value that is no label.
     """
-    shifted = [label + label_shift for label in LABELS]
-    # 9 is read as well where it must not be, so that undeclared shifts do not go unseen.
-    valid = frozenset(shifted) | ({9} - set(nodata))
-    found = class_counts(paths, frames, nodata=nodata, valid=valid, masks=masks)
+    nothing = {NOT_MAPPED, *nodata, *([0] if label_shift else [])}
+    found = class_counts(paths, frames, nodata=nothing, masks=masks)
     if not label_shift:
         _refuse_nine(found.codes, ", ".join(Path(path).name for path in paths))
+    for code in found.codes.tolist():
+        if code - label_shift not in LABELS:
+            refuse_code(code, paths, frames, "is no Dynamic World label (0..8)")
     return Counts(found.codes - np.int32(label_shift), found.counts, found.covered)
 
 

@@ -1,8 +1,8 @@
-"""Crisis events from vector files: which, when, where, and where somebody looked.
+"""Crisis events: which, when, where, and where somebody looked; and those of vector files.
 
-A file's features of one id are one event: their union in space, from the first start to the last
-end. The `analysed` file says where "no event" was checked; its features belong to the events of
-the same id, or to all events of the source where it has no id attribute.
+A vector file's features of one id are one event: their union in space, from the first start to
+the last end. The `analysed` file says where "no event" was checked; its features belong to the
+events of the same id, or to all events of the source where it has no id attribute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark.errors import InputError
-from landmark.manifest import EventSource
+from landmark.label_settings import EventSource
 from landmark.vectors import Feature, Polygons, read_polygons, union
 
 #: How long after its end an event still shows, days. Flood water drains with the event; burned
@@ -27,6 +27,27 @@ _DAY = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ].*)?")
 
 
 @dataclass(frozen=True)
+class Mask:
+    """A raster that shows an event pixel by pixel.
+
+    Attributes:
+        path: The raster.
+        affected: Values that mean affected.
+        clear: Values that mean looked at, and free.
+        permanent: Raster of land cover whose water is no flood, or None.
+        permanent_codes: Its codes of water.
+        box: West, south, east, north of the raster, degrees.
+    """
+
+    path: str
+    affected: tuple[int, ...]
+    clear: tuple[int, ...]
+    permanent: str | None
+    permanent_codes: tuple[int, ...]
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class Event:
     """One crisis.
 
@@ -35,10 +56,12 @@ class Event:
         id: As the file names it.
         start: First day (UTC), or None where not known.
         end: Last day (UTC), or None where `start` is.
-        geometry: Affected area, longitude and latitude.
+        geometry: Affected area, longitude and latitude; None where `mask` shows it.
         analysed: Area looked at, or None: nothing but the affected area itself is known.
         source: File name, and version where the manifest gives one.
         lasts_days: How long after its end the event still shows.
+        prior: Whether the area only says where damage may be (shaking): it decides nothing.
+        mask: A raster of the affected pixels, or None.
     """
 
     type: str
@@ -49,15 +72,18 @@ class Event:
     analysed: Any | None
     source: str
     lasts_days: float
+    prior: bool = False
+    mask: Mask | None = None
 
     def meets(self, west: float, south: float, east: float, north: float) -> bool:
         """Tell whether the affected or analysed area may reach into a box in degrees."""
-        for area in (self.geometry, self.analysed):
-            if area is not None and not area.is_empty:
-                x_min, y_min, x_max, y_max = area.bounds
-                if x_min <= east and west <= x_max and y_min <= north and south <= y_max:
-                    return True
-        return False
+        areas = [area for area in (self.geometry, self.analysed) if area is not None]
+        boxes = [area.bounds for area in areas if not area.is_empty]
+        boxes += [] if self.mask is None else [self.mask.box]
+        return any(
+            x_min <= east and west <= x_max and y_min <= north and south <= y_max
+            for x_min, y_min, x_max, y_max in boxes
+        )
 
     def phase(self, day: dt.date) -> str:
         """Return `before`, `during`, `after` or `undated` for an acquisition's day (UTC)."""
@@ -81,40 +107,60 @@ class Event:
         return (acquired - midnight).total_seconds() / 86400.0
 
 
-def read_events(source: EventSource, file: Path, analysed: Path | None) -> tuple[Event, ...]:
-    """Read the events of one source, in the order of their ids.
+def read_vector_events(source: EventSource, file: Path, analysed: Path | None) -> tuple[Event, ...]:
+    """Read the events of a vector file, in the order of their ids and types.
 
     An empty `id_field` makes each feature an event of its own (named by the file and the
-    feature's position); an empty `start_field` leaves all events undated.
+    feature's position); an empty `start_field` leaves all events to `event_date`, or undated.
 
     Raises:
-        InputError: A file cannot be read, lacks a field the manifest names, or holds a date that
-            is none; the message names the feature.
+        InputError: A file cannot be read, lacks a field the manifest names, or holds a date or a
+            type that is none; the message names the feature.
     """
-    polygons = read_polygons(file)
+    polygons = read_polygons(file, source.layer, source.radius_m)
     _require_fields(polygons, file, source)
     looked_at = _read_analysed(source, analysed)
-    groups: dict[str, list[Feature]] = {}
+    groups: dict[tuple[str, str], list[Feature]] = {}
     for number, feature in enumerate(polygons.features):
-        groups.setdefault(_id_of(feature, source.id_field, file, number), []).append(feature)
+        name = _id_of(feature, source.id_field, file, number)
+        kind = source.type or _type_of(feature, source, f"{file}: feature {number}")
+        groups.setdefault((name, kind), []).append(feature)
     version = f" ({source.version})" if source.version else ""
-    lasts = LASTS_DAYS[source.type] if source.lasts_days is None else source.lasts_days
     events = []
-    for name in sorted(groups):
-        start, end = _period(groups[name], source, f"{file}: event {name}")
+    for name, kind in sorted(groups):
+        features = groups[(name, kind)]
+        start, end = _period(features, source, f"{file}: event {name}")
         events.append(
             Event(
-                type=source.type,
+                type=kind,
                 id=name,
                 start=start,
                 end=end,
-                geometry=union([feature.geometry for feature in groups[name]]),
+                geometry=union([feature.geometry for feature in features]),
                 analysed=None if looked_at is None else looked_at.get(name, looked_at.get("")),
                 source=f"{Path(file).name}{version}",
-                lasts_days=lasts,
+                lasts_days=lasting(source, kind),
             )
         )
     return tuple(events)
+
+
+def dated(source: EventSource) -> tuple[dt.date | None, dt.date | None]:
+    """Return first and last day as the manifest gives them; None, None: undated."""
+    return source.event_date, source.event_end or source.event_date
+
+
+def lasting(source: EventSource, kind: str) -> float:
+    """Return how long after its end an event of a type still shows, days."""
+    return LASTS_DAYS[kind] if source.lasts_days is None else source.lasts_days
+
+
+def _type_of(feature: Feature, source: EventSource, where: str) -> str:
+    value = feature.attributes.get(source.type_field)
+    text = str(value or "").strip().lower()
+    if text not in LASTS_DAYS:
+        raise InputError(f"{where}: {source.type_field} is {value!r}, not {', '.join(LASTS_DAYS)}")
+    return text
 
 
 def parse_day(value: Any, where: str) -> dt.date | None:
@@ -151,7 +197,7 @@ def _period(
     starts = _days(features, source.start_field, where)
     ends = _days(features, source.end_field, where)
     if not starts:
-        return None, None
+        return dated(source)
     start, end = min(starts), max([*ends, *([] if ends else starts)])
     if end < start:
         raise InputError(f"{where}: ends on {end}, before its start {start}; mend the dates")
@@ -186,6 +232,7 @@ def _require_fields(polygons: Polygons, file: Path, source: EventSource) -> None
         ("id_field", source.id_field),
         ("start_field", source.start_field),
         ("end_field", source.end_field),
+        ("type_field", "" if source.type else source.type_field),
     )
     for key, field in wanted:
         if field and field not in polygons.fields:

@@ -12,24 +12,27 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harmonize.captions import Event, PatchFacts
 from harmonize.crises import Touch, verdicts
+from harmonize.event_pictures import event_picture
 from harmonize.explanation import ClassSum, CodeShare, Explanation, SourceFindings
 from harmonize.labelling import (
     LabelConfig,
     Labels,
-    frames_of,
+    asked_patches,
     label_patches,
     open_config,
+    patches_area,
     read_patches,
     reference_maps,
 )
-from harmonize.land_cover import Source, file_names, native_picture
-from harmonize.merging import Evidence, class_shares, deciding_source, present_mask
+from harmonize.land_cover import Patches, Source, file_names, native_picture
+from harmonize.merging import Evidence, class_shares, deciders, verdict
+from harmonize.wording import explained_words, sentence_words
 from landmark.dataset import Dataset
 from landmark.errors import InputError
-from landmark.grid import Frame
 from landmark.manifest_file import load_manifest
-from landmark.pictures import class_picture, picture_of, png_bytes, upscale
+from landmark.pictures import class_picture, picture_of, png_bytes, upscale, with_legend
 from landmark.shards import ShardReader
 from landmark.sources import open_roots
 from landmark.taxonomy import CLASSES, CRISIS, names_of
@@ -68,15 +71,38 @@ def explain(root: Path, patch_id: str) -> Explanation:
     row = names.index(patch_id)
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset)
-    config = open_config(manifest, roots)
+    config = open_config(manifest, roots, patches_area(dataset, manifest))
     maps = reference_maps(dataset, config, roots, patch_id).get(shard, {})
     patches = read_patches(path, config).slice(row, 1)
     labels = label_patches(patches, config, [maps.get(patch_id)])
     caption, caption_long = _captions(dataset, patch_id)
     crises = _crises(labels, config)
-    decided = int(deciding_source(labels.evidences, 1, config.rules.min_covered)[0])
+    rules = config.rules
+    taken = deciders(labels.evidences, labels.classes, rules.min_covered, rules.merge)[0]
+    asked = asked_patches(patches, config, [maps.get(patch_id)])
     with ShardReader(path) as reader:
-        picture = png_bytes(upscale(picture_of(reader.image(row), reader.layout), _ZOOM))
+        picture = upscale(picture_of(reader.image(row), reader.layout), _ZOOM)
+    facts = PatchFacts(
+        sensor=planned["sensor"],
+        time=planned["datetime"],
+        label_mask=int(labels.classes.label_mask[0]),
+        known_mask=int(labels.classes.known_mask[0]),
+        # As the labels file holds them.
+        fractions=labels.classes.fractions[0].astype(np.float32).tolist(),
+        events=tuple(Event(t.event.type, t.phase, t.fraction, t.days) for t in labels.touches[0]),
+        lat=planned["lat"],
+    )
+    findings = tuple(
+        _findings(
+            source,
+            evidence,
+            tuple(CLASSES[k] for k in np.flatnonzero(taken == position)),
+            rules.min_covered,
+        )
+        for position, (source, evidence) in enumerate(
+            zip(config.sources, labels.evidences, strict=True)
+        )
+    )
     return Explanation(
         patch_id=patch_id,
         sensor=planned["sensor"],
@@ -84,12 +110,8 @@ def explain(root: Path, patch_id: str) -> Explanation:
         lon=planned["lon"],
         lat=planned["lat"],
         shard=shard,
-        sources=tuple(
-            _findings(source, evidence, decides=position == decided)
-            for position, (source, evidence) in enumerate(
-                zip(config.sources, labels.evidences, strict=True)
-            )
-        ),
+        sources=findings,
+        merge=rules.merge,
         min_covered=config.rules.min_covered,
         events=tuple(_event(touch) for touch in labels.touches[0]),
         crises=crises,
@@ -97,9 +119,12 @@ def explain(root: Path, patch_id: str) -> Explanation:
         labels=names_of(int(labels.classes.label_mask[0])),
         caption=caption,
         caption_long=caption_long,
+        words=explained_words(facts, findings, crises, manifest.captions.short),
+        sentence=sentence_words(facts, manifest.captions.long),
         notes=_notes(dataset, shard, row, labels),
-        picture=picture,
-        map_picture=_map(config, decided, frames_of(patches)[0], maps.get(patch_id)),
+        picture=png_bytes(picture),
+        map_picture=_map(config, taken, asked),
+        event_picture=png_bytes(event_picture(picture, asked.frames[0], labels.touches[0])),
     )
 
 
@@ -141,7 +166,9 @@ def _captions(dataset: Dataset, patch_id: str) -> tuple[str, str]:
     return (found[0]["caption"], found[0]["caption_long"]) if found else ("", "")
 
 
-def _findings(source: Source, evidence: Evidence, *, decides: bool) -> SourceFindings:
+def _findings(
+    source: Source, evidence: Evidence, decided: tuple[str, ...], min_covered: float
+) -> SourceFindings:
     counts, covered = evidence.counts.counts[0], max(1, int(evidence.counts.covered[0]))
     order = np.argsort(-counts, kind="stable")
     codes = []
@@ -166,15 +193,17 @@ def _findings(source: Source, evidence: Evidence, *, decides: bool) -> SourceFin
         crosswalk_sha256=evidence.crosswalk.sha256,
         threshold=evidence.threshold,
         covered=float(evidence.covered[0]),
-        decides=decides,
+        decides=bool(decided),
+        decided=decided,
+        tagged=evidence.tagged,
         codes=tuple(codes),
-        sums=_sums(evidence),
+        sums=_sums(evidence, min_covered),
     )
 
 
-def _sums(evidence: Evidence) -> tuple[ClassSum, ...]:
+def _sums(evidence: Evidence, min_covered: float) -> tuple[ClassSum, ...]:
     shares = class_shares(evidence)
-    present = names_of(int(present_mask(shares, evidence.threshold)[0]))
+    present = names_of(int(verdict(evidence, min_covered).label_mask[0]))
     return tuple(
         ClassSum(CLASSES[k], float(shares[0, k]), CLASSES[k] in present)
         for k in np.argsort(-shares[0], kind="stable")
@@ -192,10 +221,10 @@ def _event(touch: Touch) -> dict[str, Any]:
 
 def _crises(labels: Labels, config: LabelConfig) -> tuple[tuple[str, str, str], ...]:
     found = []
-    for name, verdict in verdicts(labels.touches[0], config.rules).items():
-        state = "present" if verdict.present else "absent" if verdict.known else "unknown"
-        reason = verdict.reason
-        if not verdict.present and name in names_of(int(labels.classes.label_mask[0])):
+    for name, found_out in verdicts(labels.touches[0], config.rules).items():
+        state = "present" if found_out.present else "absent" if found_out.known else "unknown"
+        reason = found_out.reason
+        if not found_out.present and name in names_of(int(labels.classes.label_mask[0])):
             state, reason = "present", "a code of the land-cover source stands for it"
         found.append((name, state, reason))
     return tuple(found)
@@ -232,12 +261,13 @@ def _notes(dataset: Dataset, shard: str, row: int, labels: Labels) -> tuple[str,
     return ()
 
 
-def _map(config: LabelConfig, decided: int, frame: Frame, reference: str | None) -> bytes | None:
-    """Return a PNG of each pixel's heaviest class by the deciding source."""
-    if decided < 0:
+def _map(config: LabelConfig, taken: NDArray[np.int16], asked: Patches) -> bytes | None:
+    """Return a PNG of each pixel's heaviest class by the first map that decides a class."""
+    deciding = sorted({int(k) for k in taken if k >= 0 and config.sources[k].table is None})
+    if not deciding:
         return None
-    source = config.sources[decided]
-    codes, covered = native_picture(source, frame, reference)
+    source = config.sources[deciding[0]]
+    codes, covered = native_picture(source, asked, config.rules)
     known = source.crosswalk.codes()
     weights = source.crosswalk.matrix(known)
     heaviest = np.where(weights.max(axis=1) > 0, weights.argmax(axis=1), -1)
@@ -245,4 +275,5 @@ def _map(config: LabelConfig, decided: int, frame: Frame, reference: str | None)
     table[list(known)] = heaviest
     usable = covered & np.isin(codes, known)
     classes = np.where(usable, table[np.where(usable, codes, known[0])], -1)
-    return png_bytes(upscale(class_picture(classes), _ZOOM))
+    names = [CLASSES[k] for k in np.unique(classes) if k >= 0]
+    return png_bytes(with_legend(upscale(class_picture(classes), _ZOOM), names))

@@ -51,7 +51,9 @@ class SourceFindings:
         crosswalk_sha256: Of its bytes.
         threshold: Share from which a class is present.
         covered: Share of the patch it covers.
-        decides: Whether the patch's land cover is taken from it.
+        decides: Whether a class of the patch is taken from it.
+        decided: Classes taken from it.
+        tagged: Whether its codes are tags of the whole patch, without shares.
         codes: Codes found, most pixels first.
         sums: Classes found, largest share first.
     """
@@ -64,6 +66,8 @@ class SourceFindings:
     threshold: float
     covered: float
     decides: bool
+    decided: tuple[str, ...]
+    tagged: bool
     codes: tuple[CodeShare, ...]
     sums: tuple[ClassSum, ...]
 
@@ -80,6 +84,7 @@ class Explanation:
         lat: Of the centre, degrees.
         shard: Patch shard that holds it.
         sources: Land-cover sources in order of priority.
+        merge: Rule for several sources on one patch.
         min_covered: Share of the patch a source must cover to decide.
         events: Entries of the `events` column, with `hectares` and `lasts_days`.
         crises: (crisis class, `present`, `absent` or `unknown`, reason).
@@ -87,9 +92,12 @@ class Explanation:
         labels: Classes present, in taxonomy order.
         caption: Short caption, or "" before the dataset is harmonized.
         caption_long: Sentence, or "".
+        words: (word of the short caption, what it follows from).
+        sentence: (piece of the long caption, what it follows from; "" for words that only join).
         notes: Warnings, e.g. that stored labels are out of date.
         picture: PNG of the patch.
-        map_picture: PNG of the classes on the patch, or None where no source decides.
+        map_picture: PNG of the classes on the patch, or None where no map decides.
+        event_picture: PNG of the patch with the outlines of events and of what was looked at.
     """
 
     patch_id: str
@@ -99,6 +107,7 @@ class Explanation:
     lat: float
     shard: str
     sources: tuple[SourceFindings, ...]
+    merge: str
     min_covered: float
     events: tuple[dict[str, Any], ...]
     crises: tuple[tuple[str, str, str], ...]
@@ -106,13 +115,16 @@ class Explanation:
     labels: tuple[str, ...]
     caption: str
     caption_long: str
+    words: tuple[tuple[str, str], ...]
+    sentence: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     picture: bytes
     map_picture: bytes | None
+    event_picture: bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values (without the pictures)."""
-        return {k: v for k, v in asdict(self).items() if k not in ("picture", "map_picture")}
+        return {k: v for k, v in asdict(self).items() if not k.endswith("picture")}
 
     def lines(self) -> tuple[str, ...]:
         """Return the explanation for a terminal, one line each."""
@@ -124,6 +136,10 @@ class Explanation:
         if self.caption_long:
             lines.append(f"         {self.caption_long}")
         lines += [f"note: {note}" for note in self.notes]
+        lines += ["", "the words of the caption:"]
+        lines += [f"  {word}: {why}" for word, why in self.words]
+        lines += ["the sentence:"]
+        lines += [f"  {text.strip(' ,;')}: {why}" for text, why in self.sentence if why]
         for source in self.sources:
             lines += ["", *_source_lines(source, self.min_covered)]
         lines += ["", *_crisis_lines(self)]
@@ -136,7 +152,7 @@ class Explanation:
         """Return the explanation as a page with the patch and its classes as pictures."""
         cards = [Card(self.picture, "The patch", "The patch", (self.acquired,))]
         if self.map_picture is not None:
-            deciding = next(source.source for source in self.sources if source.decides)
+            deciding = next(s.source for s in self.sources if s.decides and not s.tagged)
             cards.append(
                 Card(
                     self.map_picture,
@@ -145,6 +161,8 @@ class Explanation:
                     (f"by {deciding}; of a split code its heaviest class",),
                 )
             )
+        touched = "white: looked at; in colour: affected" if self.events else "no event here"
+        cards.append(Card(self.event_picture, "Outlines of events", "Events", (touched,)))
         facts = Facts(
             (
                 ("Caption", self.caption or "(not harmonized yet)"),
@@ -160,11 +178,21 @@ class Explanation:
             subtitle="Where every word of the caption comes from",
             sections=(
                 Section("Patch", (facts, Cards(tuple(cards)), *notes)),
+                Section("Words", (_words_table(self), _sentence_table(self))),
                 *(_source_section(source, self.min_covered) for source in self.sources),
                 Section("Crises", _crisis_blocks(self)),
                 Section("Not known", _unknown_blocks(self)),
             ),
         )
+
+
+def _words_table(explanation: Explanation) -> Table:
+    return Table(("word", "what it follows from"), explanation.words, caption="The caption.")
+
+
+def _sentence_table(explanation: Explanation) -> Table:
+    rows = tuple((text.strip(" ,;"), why) for text, why in explanation.sentence if why)
+    return Table(("words", "what they follow from"), rows, caption="The sentence.")
 
 
 def _percent(share: float) -> str:
@@ -185,7 +213,7 @@ def _weights(code: CodeShare) -> str:
 
 def _role(source: SourceFindings, min_covered: float) -> str:
     if source.decides:
-        return "decides"
+        return f"decides {', '.join(source.decided)}"
     if source.covered < min_covered:
         return f"covers less than {_percent(min_covered)}: does not decide"
     return "does not decide: a source before it does"

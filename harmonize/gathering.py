@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonize.captions import Event, PatchFacts, caption, caption_long
+from harmonize.captions import Event, PatchFacts, rendered
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
 from landmark.grid import SIZE_M
+from landmark.label_settings import CaptionRules
 
 _PATCH_COLUMNS = (
     "patch_id",
@@ -89,8 +90,15 @@ class Gathered:
     years: tuple[int, ...]
 
 
-def gather(dataset: Dataset, shards: Sequence[str]) -> Gathered:
+def gather(
+    dataset: Dataset, shards: Sequence[str], captions: CaptionRules | None = None
+) -> Gathered:
     """Read the small columns of some patch shards and of their labels.
+
+    Args:
+        dataset: The dataset.
+        shards: Names of the patch shards.
+        captions: How captions are worded; None: as by default.
 
     Raises:
         LandmarkError: A labels file does not hold the patches of its shard.
@@ -106,7 +114,7 @@ def gather(dataset: Dataset, shards: Sequence[str]) -> Gathered:
                 f"{dataset.label_shard(shard)}: does not hold the patches of "
                 f"{dataset.patch_shard(shard).name}; remove it and run `landmark harmonize` again"
             )
-        tables.append(_join(shard, patches, masks))
+        tables.append(_join(shard, patches, masks, captions or CaptionRules()))
         pixels.update(_pixel_sources(patches))
         labels.update(_mask_sources(masks))
     table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
@@ -136,9 +144,9 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
         ) from None
 
 
-def _join(shard: str, patches: pa.Table, masks: pa.Table) -> pa.Table:
+def _join(shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules) -> pa.Table:
     """Return the rows of one shard in `GATHERED_SCHEMA`."""
-    facts = _facts(patches, masks)
+    texts = [rendered(fact, captions) for fact in patch_facts(patches, masks)]
     corner = pc.list_flatten(patches["transform"]).to_numpy().reshape(-1, 6)
     columns = {
         **{name: patches[name] for name in _PATCH_COLUMNS if name in GATHERED_SCHEMA.names},
@@ -146,8 +154,8 @@ def _join(shard: str, patches: pa.Table, masks: pa.Table) -> pa.Table:
         "patch_row": range(patches.num_rows),
         "label_mask": masks["label_mask"],
         "known_mask": masks["known_mask"],
-        "caption": [caption(fact.label_mask) for fact in facts],
-        "caption_long": [caption_long(fact) for fact in facts],
+        "caption": [short for short, _ in texts],
+        "caption_long": [long for _, long in texts],
         "x_min": corner[:, 2],
         "y_max": corner[:, 5],
     }
@@ -163,7 +171,13 @@ def _join(shard: str, patches: pa.Table, masks: pa.Table) -> pa.Table:
     )
 
 
-def _facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:
+def patch_facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:
+    """Return what the captions of patches are made of.
+
+    Args:
+        patches: Columns sensor, datetime and lat.
+        masks: Columns label_mask, known_mask, fractions and events, row for row.
+    """
     rows = zip(
         patches["sensor"].to_pylist(),
         patches["datetime"].to_pylist(),
@@ -171,6 +185,7 @@ def _facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:
         masks["known_mask"].to_pylist(),
         masks["fractions"].to_pylist(),
         masks["events"].to_pylist(),
+        patches["lat"].to_pylist(),
         strict=True,
     )
     return [
@@ -180,9 +195,10 @@ def _facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:
             label,
             known,
             fractions,
-            tuple(Event(e["type"], e["phase"], e["fraction"] or 0.0) for e in events),
+            tuple(Event(e["type"], e["phase"], e["fraction"] or 0.0, e["days"]) for e in events),
+            lat,
         )
-        for sensor, time, label, known, fractions, events in rows
+        for sensor, time, label, known, fractions, events, lat in rows
     ]
 
 

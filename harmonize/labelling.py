@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 import xxhash
 from numpy.typing import NDArray
 
 from harmonize.crises import Touch, find_touches, judge_all
-from harmonize.events import Event, read_events
-from harmonize.land_cover import Source, gather_evidence, open_source
+from harmonize.event_sources import read_events
+from harmonize.events import Event
+from harmonize.land_cover import Patches, Source, gather_evidence, open_source
 from harmonize.merging import (
     Classes,
     Evidence,
     combine,
+    confidences,
     merge_land_cover,
     native_labels,
     source_record,
@@ -38,15 +41,17 @@ from landmark.commits import CommitMark, hash_json, read_mark
 from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.grid import PIXELS, Frame
+from landmark.label_files import Box
 from landmark.manifest import LabelRules, Manifest
 from landmark.scenes import Scene
 from landmark.schema import label_schema
 from landmark.shards import commit_shard
 from landmark.sources import Roots, is_url
+from landmark.stac_items import AreaShape
 from landmark.taxonomy import names_of
 
 #: Raised whenever the same inputs give other labels than before.
-LABELLING_VERSION = 1
+LABELLING_VERSION = 2
 #: Files larger than this are known by size, head and tail: hashing CORINE's whole raster would
 #: cost more than labelling with it.
 _WHOLE_FILE = 256 << 20
@@ -125,29 +130,39 @@ class Labels:
         classes: The decision.
         evidences: What each land-cover source says.
         touches: Per patch, the events it has to do with.
+        trust: (sources, patches): how far the other sources bear each one out; NaN: not known.
     """
 
     classes: Classes
     evidences: tuple[Evidence, ...]
     touches: list[list[Touch]]
+    trust: NDArray[np.float64]
 
 
-def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
+def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None) -> LabelConfig:
     """Open all label files a manifest names and read what is small (crosswalks, events).
+
+    Args:
+        manifest: The manifest.
+        roots: Where `sandbox:` paths start.
+        area: Where the patches lie (`patches_area`): what catalogs of maps are asked for.
 
     Raises:
         InputError: A file is missing or not what the manifest says it is.
     """
     sources = tuple(
-        open_source(settings, roots, f"labels.{i}") for i, settings in enumerate(manifest.labels)
+        open_source(settings, roots, f"labels.{i}", area, manifest.label_rules)
+        for i, settings in enumerate(manifest.labels)
     )
     events: list[Event] = []
-    files: list[list[str]] = [[_content(path) for path in source.paths] for source in sources]
+    files: list[Any] = [[_file_content(path) for path in source.paths] for source in sources]
     for entry in manifest.events:
-        file = roots.label_path(entry.file)
-        analysed = None if entry.analysed is None else roots.label_path(entry.analysed)
-        events += read_events(entry, file, analysed)
-        files.append([_vector_content(path) for path in (file, analysed) if path is not None])
+        named = (entry.file, entry.analysed, entry.permanent_water)
+        paths = [None if name is None else roots.label_path(name) for name in named]
+        file, analysed, permanent = paths
+        assert file is not None
+        events += read_events(entry, file, analysed, permanent)
+        files.append([_file_content(path) for path in paths if path is not None])
     settings = {
         "version": LABELLING_VERSION,
         "labels": [s.settings.model_dump(mode="json", exclude=_BY_CONTENT) for s in sources],
@@ -155,7 +170,7 @@ def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
         "events": [
             # File names (not folders) are recorded per patch.
             {
-                **e.model_dump(mode="json", exclude={"file", "analysed"}),
+                **e.model_dump(mode="json", exclude={"file", "analysed", "permanent_water"}),
                 "name": Path(e.file).name,
             }
             for e in manifest.events
@@ -163,6 +178,7 @@ def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
         "rules": manifest.label_rules.model_dump(mode="json"),
         "cloud_classes": manifest.patches.cloud_classes,
         "files": files,
+        "periods": [[str(file.period) for file in source.files] for source in sources],
     }
     return LabelConfig(
         sources=sources,
@@ -180,7 +196,7 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
         InputError: A label file is missing or wrong.
         LandmarkError: A commit mark is damaged.
     """
-    config = open_config(manifest, roots)
+    config = open_config(manifest, roots, patches_area(dataset, manifest))
     references = reference_maps(dataset, config, roots)
     tasks = []
     for path in sorted(dataset.patches.glob("s[12]-[0-9]*.parquet")):
@@ -191,7 +207,7 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
         fingerprint = _fingerprint(mark, config, own)
         done = read_mark(dataset.label_shard(path.stem))
         if done is None or done.fingerprint != fingerprint:
-            near = replace(config, events=_events_near(path, config.events))
+            near = _near(path, config)
             tasks.append(LabelTask(path.stem, str(dataset.root), near, own, fingerprint))
     return tasks
 
@@ -233,14 +249,28 @@ def label_patches(
     """
     frames = frames_of(patches)
     times: list[dt.datetime] = patches["datetime"].to_pylist()
-    masks = _cloud_masks(patches, config) if config.needs_clouds else None
-    evidences = tuple(
-        gather_evidence(source, frames, references, masks) for source in config.sources
-    )
+    asked = asked_patches(patches, config, references)
+    evidences = tuple(gather_evidence(source, asked, config.rules) for source in config.sources)
     touches = find_touches(config.events, frames, times)
-    land_cover = merge_land_cover(evidences, len(frames), config.rules.min_covered)
+    land_cover = merge_land_cover(
+        evidences, len(frames), config.rules.min_covered, config.rules.merge
+    )
     classes = combine(land_cover, judge_all(touches, config.rules))
-    return Labels(classes, evidences, touches)
+    trust = confidences(evidences, config.rules.min_covered)
+    return Labels(classes, evidences, touches, trust)
+
+
+def asked_patches(
+    patches: pa.Table, config: LabelConfig, references: Sequence[str | None]
+) -> Patches:
+    """Return what land-cover sources are asked about; arguments as `label_patches`."""
+    return Patches(
+        names=patches["patch_id"].to_pylist(),
+        frames=frames_of(patches),
+        days=[time.astimezone(dt.UTC).date() for time in patches["datetime"].to_pylist()],
+        references=references,
+        masks=_cloud_masks(patches, config) if config.needs_clouds else None,
+    )
 
 
 def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
@@ -254,7 +284,13 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
         pa.FixedSizeListArray.from_arrays(
             pa.array(classes.fractions.astype(np.float32).ravel()), classes.fractions.shape[1]
         ),
-        [[source_record(evidence, row) for evidence in labels.evidences] for row in rows],
+        [
+            [
+                source_record(evidence, row, trust[row])
+                for evidence, trust in zip(labels.evidences, labels.trust, strict=True)
+            ]
+            for row in rows
+        ],
         [native_labels(labels.evidences, row) for row in rows],
         [[touch.to_record() for touch in labels.touches[row]] for row in rows],
     ]
@@ -295,15 +331,34 @@ def reference_maps(
     return dict(found)
 
 
-def _events_near(shard: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Return the events that may touch a shard's patches: a task need not carry the others."""
-    if not events:
-        return ()
-    centres = pq.read_table(shard, columns=["lon", "lat"])
-    lon, lat = centres["lon"].to_numpy(), centres["lat"].to_numpy()
-    west, south = lon.min() - _REACH_DEGREES, lat.min() - _REACH_DEGREES
-    east, north = lon.max() + _REACH_DEGREES, lat.max() + _REACH_DEGREES
-    return tuple(event for event in events if event.meets(west, south, east, north))
+def patches_area(dataset: Dataset, manifest: Manifest) -> AreaShape | None:
+    """Return the box around all kept patches, where a source asks a catalog for it, else None."""
+    if not any(settings.catalog is not None for settings in manifest.labels):
+        return None
+    kept = pq.read_table(dataset.plan, columns=["lon", "lat"], filters=[("status", "=", "keep")])
+    return AreaShape(shapely.box(*_box(kept)), is_box=True) if kept.num_rows else None
+
+
+def _near(shard: Path, config: LabelConfig) -> LabelConfig:
+    """Return a configuration with what may touch a shard's patches: tasks carry nothing else."""
+    patches = pq.read_table(shard, columns=["lon", "lat", "patch_id"])
+    box, names = _box(patches), patches["patch_id"].to_pylist()
+    return replace(
+        config,
+        sources=tuple(source.near(box, names) for source in config.sources),
+        events=tuple(event for event in config.events if event.meets(*box)),
+    )
+
+
+def _box(patches: pa.Table) -> Box:
+    """Return west, south, east, north around patches, degrees."""
+    lon, lat = patches["lon"].to_numpy(), patches["lat"].to_numpy()
+    return (
+        float(lon.min()) - _REACH_DEGREES,
+        float(lat.min()) - _REACH_DEGREES,
+        float(lon.max()) + _REACH_DEGREES,
+        float(lat.max()) + _REACH_DEGREES,
+    )
 
 
 def _fingerprint(patches: CommitMark, config: LabelConfig, references: dict[str, str]) -> str:
@@ -339,8 +394,6 @@ def _cloud_masks(patches: pa.Table, config: LabelConfig) -> NDArray[np.bool_]:
 
 def _content(path: str | Path) -> str:
     """Return what tells a file's content: xxh3 of it, or of size, head and tail if it is large."""
-    if is_url(str(path)):
-        return str(path)
     digest = xxhash.xxh3_128()
     size = Path(path).stat().st_size
     digest.update(str(size).encode())
@@ -353,10 +406,14 @@ def _content(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _vector_content(path: Path) -> Any:
-    """Return the content of a vector file; some formats are a folder, or all files of a stem."""
+def _file_content(path: str | Path) -> Any:
+    """Return the content of a label file; some formats are a folder, or all files of a stem."""
+    if is_url(str(path)):
+        return str(path)
+    path = Path(path)
     if path.is_dir():
-        return [_content(part) for part in sorted(path.iterdir()) if part.is_file()]
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
+        return [[part.relative_to(path).as_posix(), _content(part)] for part in parts]
     if path.suffix.lower() != ".shp":
         return _content(path)
     return [_content(part) for part in sorted(path.parent.glob(f"{path.stem}.*"))]

@@ -163,7 +163,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(dataset, names)
+    gathered = gather(dataset, names, manifest.captions)
     index = build_index(gathered, manifest)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))

@@ -7,13 +7,13 @@ that name line and field, is the work of `landmark.manifest_file`.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from landmark.catalog_rules import Catalog, FileAccess
-from landmark.manifest_model import Model
+from landmark.label_settings import CaptionRules, EventSource, LabelRules, LabelSource
+from landmark.manifest_model import Model, Period
 from landmark.sampling_rules import AroundEvents, Looks, Sampling, Strata
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
@@ -71,19 +71,6 @@ class Area(Model):
                     "bbox must be west, south, east, north with west < east (or less than half "
                     "way round across the 180th meridian) and south < north"
                 )
-        return self
-
-
-class Period(Model):
-    """When: both days are included (UTC)."""
-
-    start: dt.date = Field(description="First day, YYYY-MM-DD.")
-    end: dt.date = Field(description="Last day, YYYY-MM-DD.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.start > self.end:
-            raise ValueError(f"start {self.start} is after end {self.end}: swap the two dates")
         return self
 
 
@@ -193,78 +180,6 @@ class Pairing(Model):
     required: bool = Field(False, description="Leave out patches that have no partner.")
 
 
-class LabelSource(Model):
-    """A land-cover raster, a crosswalk and a validity rule."""
-
-    kind: Literal["corine", "dynamic-world", "reference-map"] = Field(
-        description=(
-            "`corine`: CORINE Land Cover raster, grid or CLC codes; `dynamic-world`: label "
-            "raster 0..8; `reference-map`: the CORINE map an archive ships with each patch."
-        )
-    )
-    rasters: tuple[str, ...] = Field(
-        (),
-        description=(
-            "Raster files, relative to the manifest's folder; `sandbox:` starts a path inside "
-            "the sandbox."
-        ),
-    )
-    crosswalk: str | None = Field(
-        None, description="Built-in crosswalk name or CSV file; default: the kind's own."
-    )
-    nodata: tuple[int, ...] = Field((), description="Further codes that mean `not mapped`.")
-    label_shift: int = Field(
-        0, ge=0, le=1, description="1 if Dynamic World labels were exported as label + 1."
-    )
-    version: str = Field("", description="Version or date of the source, recorded per patch.")
-    threshold: float | None = Field(
-        None, ge=0, le=1, description="Presence threshold; default: 5 % CORINE, 2 % 10 m sources."
-    )
-    mask_clouds: bool = Field(
-        False, description="Leave cloudy pixels (the patch's own SCL) out of the shares."
-    )
-
-
-class EventSource(Model):
-    """Polygons of one kind of crisis."""
-
-    type: Literal["flood", "fire", "earthquake"] = Field(description="Kind of event.")
-    file: str = Field(description="Vector file with the affected areas.")
-    analysed: str | None = Field(
-        None, description="Vector file with the areas looked at; outside them nothing is known."
-    )
-    id_field: str = Field("id", description="Attribute that names the event.")
-    start_field: str = Field("start", description="Attribute with the first day of the event.")
-    end_field: str = Field("end", description="Attribute with the last day of the event.")
-    lasts_days: float | None = Field(
-        None,
-        ge=0,
-        description=(
-            "How long after its end an event still shows; default 0 for floods, 180 for fires, "
-            "365 for earthquakes."
-        ),
-    )
-    version: str = Field("", description="Version or date of the source, recorded per patch.")
-
-
-class LabelRules(Model):
-    """How labels are decided."""
-
-    merge: Literal["priority"] = Field(
-        "priority", description="The first land-cover source that covers a patch decides."
-    )
-    min_covered: float = Field(
-        0.25, gt=0, le=1, description="Share of the patch a source must cover to decide."
-    )
-    event_share: float = Field(
-        0.01, ge=0, le=1, description="Crisis present from this share of the patch on, or ..."
-    )
-    event_hectares: float = Field(0.5, ge=0, description="... from this area on.")
-    outside_events: Literal["unknown", "absent"] = Field(
-        "unknown", description="Crisis classes of patches that no event's analysed area touches."
-    )
-
-
 class Splits(Model):
     """Train, val and corpus (the retrieval gallery)."""
 
@@ -333,8 +248,9 @@ class Manifest(Model):
     patches: PatchRules = Field(PatchRules(), description="Which patches to keep.")
     pairing: Pairing = Field(Pairing(), description="S1-S2 partners.")
     labels: tuple[LabelSource, ...] = Field((), description="Land-cover sources, best first.")
-    events: tuple[EventSource, ...] = Field((), description="Crisis polygons.")
+    events: tuple[EventSource, ...] = Field((), description="Areas hit by a crisis.")
     label_rules: LabelRules = Field(LabelRules(), description="How labels are made.")
+    captions: CaptionRules = Field(CaptionRules(), description="How captions are worded.")
     splits: Splits = Field(Splits(), description="Train, val and corpus.")
     queries: Queries = Field(Queries(), description="Queries with relevance.")
     shards: Shards = Field(Shards(), description="The files patches go to.")

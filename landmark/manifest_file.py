@@ -221,12 +221,16 @@ def _hrefs(manifest: Manifest) -> Iterator[tuple[strict_yaml.Path, str]]:
     for i, source in enumerate(manifest.labels):
         for j, raster in enumerate(source.rasters):
             yield ("labels", i, "rasters", j), raster
+        if source.catalog is not None:
+            yield ("labels", i, "catalog", "href"), source.catalog.href
         if source.crosswalk is not None and _is_file_name(source.crosswalk):
             yield ("labels", i, "crosswalk"), source.crosswalk
     for i, event in enumerate(manifest.events):
         yield ("events", i, "file"), event.file
         if event.analysed is not None:
             yield ("events", i, "analysed"), event.analysed
+        if event.permanent_water is not None:
+            yield ("events", i, "permanent_water"), event.permanent_water
 
 
 def _is_file_name(crosswalk: str) -> bool:

@@ -6,10 +6,11 @@ Every stretch is a constant: two patches of equal ground look equal, whatever el
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from landmark.schema import ImageLayout
 from landmark.taxonomy import CLASSES
@@ -144,3 +145,36 @@ def _to_rgb(values: npt.NDArray[np.floating], missing: npt.NDArray[np.bool_]) ->
     rgb = np.rint(np.moveaxis(values, 0, -1) * 255).astype(np.uint8)
     rgb[missing] = NODATA_GREY
     return rgb
+
+
+def with_outlines(
+    rgb: Rgb, outlines: Sequence[tuple[Sequence[tuple[float, float]], str]], width: int = 2
+) -> Rgb:
+    """Return a picture with lines drawn on it.
+
+    Args:
+        rgb: (rows, columns, 3).
+        outlines: Points (column, row) in pixels of the picture, and a colour `#rrggbb`.
+        width: Of a line, pixels.
+    """
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    draw = ImageDraw.Draw(image)
+    for points, colour in outlines:
+        if len(points) > 1:
+            draw.line([(float(x), float(y)) for x, y in points], fill=colour, width=width)
+    return np.asarray(image)
+
+
+def with_legend(rgb: Rgb, names: Sequence[str]) -> Rgb:
+    """Return a map of classes with its colours named below, two to a line."""
+    line, swatch, columns = 18, 12, 2
+    rows = -(-len(names) // columns)
+    image = Image.new("RGB", (rgb.shape[1], rgb.shape[0] + line * rows + 4), "white")
+    image.paste(Image.fromarray(np.ascontiguousarray(rgb)), (0, 0))
+    draw = ImageDraw.Draw(image)
+    for position, name in enumerate(names):
+        x = 4 + (position % columns) * rgb.shape[1] // columns
+        y = rgb.shape[0] + 4 + position // columns * line
+        draw.rectangle((x, y, x + swatch, y + swatch), fill=CLASS_COLOURS[name], outline="black")
+        draw.text((x + swatch + 6, y), name, fill="black")
+    return np.asarray(image)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.errors import InputError, LandmarkError
+from landmark.grid import PIXELS, Frame
 from landmark.projections import is_geographic, same_crs, transformer
 
 #: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
@@ -29,7 +30,7 @@ class RasterHeader:
     Attributes:
         path: The file.
         crs: CRS as WKT.
-        transform: Affine (a, b, c, d, e, f); b and d are 0.
+        transform: Affine (a, b, c, d, e, f): pixel to CRS; may be flipped or rotated.
         width: Columns.
         height: Rows.
         nodata: Declared nodata value, or None.
@@ -45,14 +46,14 @@ class RasterHeader:
     masked: bool
 
 
-def read_header(path: str | Path) -> RasterHeader:
-    """Return the header of a categorical raster.
+def read_header(path: str | Path, bands: int = 1) -> RasterHeader:
+    """Return the header of a raster: of one band, or of at least `bands`.
 
     Raises:
-        InputError: The file is missing, no raster, has several bands, no CRS, or is rotated.
+        InputError: The file is missing, no raster, has several bands, or no CRS.
     """
-    with _open(str(path)) as dataset:
-        return _header_of(dataset, str(path))
+    with open_raster(str(path)) as dataset:
+        return _header_of(dataset, str(path), bands)
 
 
 def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
@@ -62,7 +63,7 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
     """
     from rasterio.enums import Resampling
 
-    with _open(str(path)) as dataset:
+    with open_raster(str(path)) as dataset:
         header = _header_of(dataset, str(path))
         shape = (min(side, dataset.height), min(side, dataset.width))
         block = _whole_numbers(
@@ -72,11 +73,29 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
     return codes[codes != _nodata_code(header)].astype(np.int32)
 
 
+def lonlat_box(path: str | Path) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of a raster in degrees, a little too large.
+
+    Raises:
+        InputError: As `read_header`.
+    """
+    import math
+
+    import rasterio.warp
+
+    with open_raster(str(path)) as dataset:
+        box = rasterio.warp.transform_bounds(dataset.crs, "OGC:CRS84", *dataset.bounds)
+    west, south, east, north = box
+    if not all(map(math.isfinite, box)) or west > east:
+        return (-180.0, -90.0, 180.0, 90.0)
+    return (west - 0.1, south - 0.1, east + 0.1, north + 0.1)
+
+
 class RasterLibrary:
     """The rasters of one call: headers once, at most `_OPEN_FILES` open."""
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self.headers = [read_header(path) for path in paths]
+    def __init__(self, paths: Sequence[str | Path], bands: int = 1) -> None:
+        self.headers = [read_header(path, bands) for path in paths]
         self._open: dict[str, Any] = {}
         self._relations: dict[tuple[int, str], tuple[bool, bool]] = {}
 
@@ -93,15 +112,51 @@ class RasterLibrary:
             dataset.close()
         self._open.clear()
 
+    def _dataset(self, header: RasterHeader) -> Any:
+        dataset = self._open.pop(header.path, None) or open_raster(header.path)
+        self._open[header.path] = dataset
+        if len(self._open) > _OPEN_FILES:
+            self._open.pop(next(iter(self._open))).close()
+        return dataset
+
+    def warp(self, header: RasterHeader, frame: Frame) -> NDArray[np.int32]:
+        """Return the codes `rasterio.warp.reproject` (nearest) puts on a frame, (120, 120).
+
+        `NOTHING` lies outside the raster, on declared nodata and where the mask band says so.
+        """
+        import rasterio
+        from rasterio.errors import RasterioError
+        from rasterio.transform import Affine
+        from rasterio.warp import Resampling, reproject
+
+        dataset = self._dataset(header)
+        target = {
+            "dst_transform": Affine(*frame.transform()),
+            "dst_crs": f"EPSG:{frame.epsg}",
+            "resampling": Resampling.nearest,
+            "tolerance": 0,
+        }
+        exact = dataset.dtypes[0] in ("float32", "float64", "int64", "uint64", "uint32")
+        codes = np.full((PIXELS, PIXELS), NOTHING, np.float64 if exact else np.int32)
+        try:
+            reproject(rasterio.band(dataset, 1), codes, dst_nodata=NOTHING, **target)
+            if header.masked:
+                mask = np.zeros((PIXELS, PIXELS), np.uint8)
+                plane = dataset.read_masks(1)
+                reproject(
+                    plane, mask, src_transform=dataset.transform, src_crs=dataset.crs, **target
+                )
+                codes[mask == 0] = NOTHING
+        except RasterioError as error:
+            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        return _whole_numbers(codes, header).astype(np.int32)
+
     def read(self, header: RasterHeader, window: tuple[int, int, int, int]) -> NDArray[Any]:
         """Return the codes of a window (column, row, width, height); mask band applied."""
         from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        dataset = self._open.pop(header.path, None) or _open(header.path)
-        self._open[header.path] = dataset
-        if len(self._open) > _OPEN_FILES:
-            self._open.pop(next(iter(self._open))).close()
+        dataset = self._dataset(header)
         try:
             block = _whole_numbers(dataset.read(1, window=Window(*window)), header)
             if header.masked:
@@ -110,6 +165,25 @@ class RasterLibrary:
         except RasterioError as error:
             raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
         return block
+
+    def read_bands(
+        self, header: RasterHeader, window: tuple[int, int, int, int], bands: int
+    ) -> NDArray[np.float32]:
+        """Return the first bands of a window, (bands, rows, columns), NaN where masked."""
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window
+
+        dataset = self._dataset(header)
+        numbers = list(range(1, bands + 1))
+        try:
+            planes = dataset.read(numbers, window=Window(*window)).astype(np.float32)
+            if header.masked:
+                planes[:, dataset.read_masks(1, window=Window(*window)) == 0] = np.nan
+        except RasterioError as error:
+            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        if header.nodata is not None and header.nodata != 0:
+            planes[planes == np.float32(header.nodata)] = np.nan
+        return planes
 
     def project(self, header: RasterHeader, epsg: int, x: Any, y: Any) -> NDArray[np.float64]:
         """Return (..., 2): column and row in the raster of points of a frame's CRS."""
@@ -124,8 +198,26 @@ class RasterLibrary:
             with np.errstate(invalid="ignore"):
                 span = x.max(axis=(1, 2), keepdims=True) - x.min(axis=(1, 2), keepdims=True)
             x = np.where((span > 180) & (x < 0), x + 360.0, x)
-        a, _, c, _, e, f = header.transform
-        return np.stack([(x - c) / a, (y - f) / e], axis=-1)
+        inverse = _inverse(header.transform)
+        return np.stack(
+            [
+                inverse[2] + x * inverse[0] + y * inverse[1],
+                inverse[5] + x * inverse[3] + y * inverse[4],
+            ],
+            axis=-1,
+        )
+
+    def turns(self, header: RasterHeader, epsg: int) -> tuple[tuple[float, float], ...]:
+        """Return the shifts (columns, rows) at which a raster may hold a point of a frame's CRS.
+
+        A raster in degrees is the same ground 360 degrees further on, so that a frame on the 180th
+        meridian finds the tiles of both sides, and rasters counted from 0 to 360 fit as well.
+        """
+        if not self._relations[(epsg, header.crs)][1]:
+            return ((0.0, 0.0),)
+        inverse = _inverse(header.transform)
+        step = (360.0 * inverse[0], 360.0 * inverse[3])
+        return ((0.0, 0.0), step, (-step[0], -step[1]))
 
 
 def lookup_codes(
@@ -165,6 +257,18 @@ def _near_values(
     return np.where(nothing, low - 1, block).astype(np.int32), low - 1, high
 
 
+def _inverse(transform: tuple[float, ...]) -> tuple[float, float, float, float, float, float]:
+    """Return the affine from CRS to pixel, by GDAL's own arithmetic (GDALInvGeoTransform).
+
+    A point on a pixel's edge must fall on the same side here as there.
+    """
+    a, b, c, d, e, f = transform
+    if not b and not d:
+        return 1.0 / a, 0.0, -c / a, 0.0, 1.0 / e, -f / e
+    k = 1.0 / (a * e - b * d)
+    return e * k, -b * k, (b * f - c * e) * k, -d * k, a * k, (c * d - a * f) * k
+
+
 def _whole_numbers(block: NDArray[Any], header: RasterHeader) -> NDArray[Any]:
     """Return integer codes; floats (exports cast by some tools) must hold whole numbers."""
     if block.dtype.kind in "iu" and block.dtype.itemsize <= 4 and block.dtype != np.uint32:
@@ -184,7 +288,12 @@ def _nodata_code(header: RasterHeader) -> int | None:
     return int(nodata) if nodata is not None and float(nodata).is_integer() else None
 
 
-def _open(path: str) -> Any:
+def open_raster(path: str) -> Any:
+    """Open a raster; what cannot be opened is one line that names it.
+
+    Raises:
+        InputError: It is missing, or no raster.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
@@ -198,16 +307,18 @@ def _open(path: str) -> Any:
         raise InputError(f"{path}: cannot be read as a raster{missing}") from error
 
 
-def _header_of(dataset: Any, path: str) -> RasterHeader:
+def _header_of(dataset: Any, path: str, bands: int = 1) -> RasterHeader:
     from rasterio.enums import MaskFlags
 
-    if dataset.count != 1:
+    if bands == 1 and dataset.count != 1:
         raise InputError(f"{path}: holds {dataset.count} bands; a label raster has one")
+    if dataset.count < bands:
+        raise InputError(f"{path}: holds {dataset.count} bands, not {bands}")
     if dataset.crs is None:
         raise InputError(f"{path}: states no CRS; write one with gdal_edit -a_srs EPSG:...")
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    if b or d or not a or not e:
-        raise InputError(f"{path}: is rotated; warp it to a north-up grid first (gdalwarp)")
+    if a * e == b * d:
+        raise InputError(f"{path}: has a grid of no area; write a transform with gdal_edit -a_ullr")
     return RasterHeader(
         path=path,
         crs=dataset.crs.to_wkt(),

@@ -4,9 +4,9 @@ Codes are not given a meaning here. A pixel of a frame takes the raster pixel it
 in (nearest neighbour, the only resampling that makes sense for codes). Pixels outside every
 raster, and nodata pixels, are not covered: they are never counted as a code.
 
-Frames are taken together by blocks of 12 x 12 km: one window is read per block and raster, the
-corners of every 60 x 60 px are projected, and the coordinates between are interpolated. That
-moves 1 to 3 of 14,400 pixels against `rasterio.warp.reproject`; `exact=True` moves none.
+Frames are taken together by blocks of 12 x 12 km: one window is read per block and raster, nine
+points of each frame are projected, and the coordinates between are interpolated. That moves at
+most 3 of 14,400 pixels against `rasterio.warp.reproject`, the oracle `exact=True` asks.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ FRAME_PIXELS = PIXELS * PIXELS
 _BLOCK_M = 10 * SIZE_M
 #: Many dates of one cell fall into one block; this bounds the memory of taking them together.
 _BLOCK_FRAMES = 256
-#: GDAL's warper projects the ends of a row and interpolates between, as long as the middle of
-#: the row is off by no more than this many source pixels (rasterio.warp.reproject's default).
-_GDAL_ERROR_PX = 0.125
 #: Pixels of one window read at most (64 MB as bytes); finer rasters are read frame by frame.
 _WINDOW_PIXELS = 1 << 26
+#: Positions of some frames, codes, and (frames, k, k, 2) where in these the frames' nodes lie.
+_Piece = tuple[NDArray[np.intp], NDArray[Any], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,14 @@ def class_counts(
         nodata: Values that mean "not mapped", besides each file's declared nodata.
         valid: If given, every other value means "not mapped" as well.
         masks: (frames, s, s) True on pixels to leave out (s divides 120, e.g. a 60 x 60 SCL).
-        exact: Project the ends of every row and interpolate along it, as GDAL's warper does: the
-            codes are those of `rasterio.warp.reproject`, about twenty times slower.
+        exact: Warp every frame by `rasterio.warp.reproject` (nearest), a hundred times slower.
 
     Raises:
         InputError: A raster cannot be read as a map of classes; the message names it.
     """
     blocks = []
     with RasterLibrary(paths) as library:
-        for members in _blocks(frames):
+        for members in frame_blocks(frames):
             group = [frames[i] for i in members]
             free = _free(len(group), None if masks is None else masks[members])
             image = np.empty((len(group), PIXELS, 0), np.int32)
@@ -108,6 +106,83 @@ def codes_on_frame(
     return image[0], ~free[0]
 
 
+def find_code(
+    paths: Sequence[str | Path], frames: Sequence[Frame], code: int
+) -> tuple[str, float, float] | None:
+    """Return the file, longitude and latitude of a pixel with a code on frames, or None.
+
+    Slow: to tell people where a wrong code lies.
+    """
+    from landmark.projections import transformer
+
+    for frame in frames:
+        for path in paths:
+            picture, covered = codes_on_frame([path], frame)
+            found = np.argwhere(covered & (picture == code))
+            if len(found):
+                row, column = found[0] + 0.5
+                x, y = frame.x_min + column * RESOLUTION_M, frame.y_max - row * RESOLUTION_M
+                lon, lat = transformer(frame.epsg, "OGC:CRS84").transform(x, y)
+                return str(path), float(lon), float(lat)
+    return None
+
+
+def join_counts(parts: Sequence[tuple[NDArray[np.intp], Counts]], frames: int) -> Counts:
+    """Return the counts of all frames from those of some; positions tell which."""
+    codes = np.array(sorted({int(c) for _, part in parts for c in part.codes}), np.int32)
+    counts = np.zeros((frames, len(codes)), np.int32)
+    for rows, part in parts:
+        counts[np.ix_(rows, np.searchsorted(codes, part.codes))] = part.counts
+    return Counts(codes, counts, counts.sum(axis=1, dtype=np.int32))
+
+
+def count_pictures(
+    pictures: NDArray[np.int32],
+    nothing: Collection[int] = (NOTHING,),
+    masks: NDArray[np.bool_] | None = None,
+) -> Counts:
+    """Count the codes of pictures, (frames, 120, 120).
+
+    Args:
+        pictures: Codes.
+        nothing: Codes that cover nothing.
+        masks: As in `class_counts`.
+    """
+    free = _free(len(pictures), masks) & ~np.isin(pictures, list(nothing))
+    codes = np.unique(pictures[free]).astype(np.int32)
+    counts = np.zeros((len(pictures), len(codes)), np.int32)
+    for row, (picture, own) in enumerate(zip(pictures, free, strict=True)):
+        at = np.searchsorted(codes, picture[own])
+        counts[row] = np.bincount(at, minlength=len(codes))
+    return Counts(codes, counts, counts.sum(axis=1, dtype=np.int32))
+
+
+def frame_positions(
+    library: RasterLibrary, header: RasterHeader, frames: list[Frame]
+) -> Iterator[
+    tuple[NDArray[np.intp], tuple[int, int, int, int], NDArray[np.int32], NDArray[np.int32]]
+]:
+    """Yield frames (of one CRS) with a window of a raster and where in it their pixels lie.
+
+    Yields:
+        Positions of some frames; the window (column, row, width, height) to read; and the columns
+        and rows in it of their pixels, (frames, 120, 120) int32, also outside the window.
+    """
+    from landmark.raster_kernels import STEP
+
+    at = (np.arange(PIXELS) + 0.5) / STEP
+    # Lagrange's parabola through the three nodes of an axis.
+    weights = np.stack([(at - 1) * (at - 2) / 2, at * (2 - at), at * (at - 1) / 2])
+    points = _project(library, header, frames, np.arange(0, PIXELS + 1, STEP))
+    for turn in library.turns(header, frames[0].epsg):
+        turned = points + turn
+        for chosen, window in _windows(turned, header):
+            local = turned[chosen] - np.array(window[:2], np.float64)
+            fine = np.einsum("nijk,ir,jc->nrck", local, weights, weights)
+            places = np.floor(fine + 1e-10).astype(np.int32)
+            yield chosen, window, places[..., 0], places[..., 1]
+
+
 def _take(
     library: RasterLibrary,
     frames: list[Frame],
@@ -118,21 +193,20 @@ def _take(
     exact: bool,
 ) -> dict[int, NDArray[np.int32]]:
     """Fill one block of frames (one CRS) from all rasters; return code -> pixels per frame."""
+    from landmark.raster_kernels import take_nodes
+
     found: dict[int, NDArray[np.int32]] = {}
     for header in library.headers:
         wanting = np.flatnonzero(free.any(axis=(1, 2)))
         if wanting.size == 0:
             break
-        points = _points(library, header, [frames[i] for i in wanting], exact)
-        for chosen, window in _windows(points, header):
-            block = library.read(header, window)
-            rows = wanting[chosen]
-            local = points[chosen] - np.array(window[:2], np.float64)
+        look = _warped if exact else _looked_up
+        for rows, block, points in look(library, header, frames, wanting):
             still = free[rows]
             picture = image[rows]
             block, low, codes, lookup = lookup_codes(block, header, nodata, valid)
             counts = np.zeros((len(rows), len(codes)), np.int32)
-            _kernel(exact)(block, local, low, lookup, still, counts, picture)
+            take_nodes(block, points, low, lookup, still, counts, picture)
             free[rows] = still
             image[rows] = picture
             for k, code in enumerate(codes):
@@ -142,44 +216,45 @@ def _take(
     return found
 
 
-def _kernel(exact: bool) -> Any:
-    from landmark import raster_kernels
-
-    return raster_kernels.take_points if exact else raster_kernels.take_nodes
-
-
-def _points(
-    library: RasterLibrary, header: RasterHeader, frames: list[Frame], exact: bool
-) -> NDArray[np.float64]:
-    """Return (frames, k, k, 2) raster columns and rows: of nodes, or of all pixel centres."""
+def _looked_up(
+    library: RasterLibrary, header: RasterHeader, frames: list[Frame], wanting: NDArray[np.intp]
+) -> Iterator[_Piece]:
+    """Yield frames with the window to take them from, and where in it their nodes lie."""
     from landmark.raster_kernels import STEP
 
-    if not exact:
-        nodes = np.arange(0, PIXELS + 1, STEP)
-        return _project(library, header, frames, nodes, nodes)
-    centres = np.arange(PIXELS) + 0.5
-    first, middle, last = 0, (PIXELS - 1) // 2, PIXELS - 1
-    ends = _project(library, header, frames, centres[[first, middle, last]], centres)
-    step = (ends[:, :, 2] - ends[:, :, 0]) / (last - first)
-    line = ends[:, :, :1] + step[:, :, None] * np.arange(PIXELS)[:, None]
-    if np.abs(line[:, :, middle] - ends[:, :, 1]).sum(axis=-1).max() <= _GDAL_ERROR_PX:
-        return line
-    return _project(library, header, frames, centres, centres)
+    nodes = np.arange(0, PIXELS + 1, STEP)
+    points = _project(library, header, [frames[i] for i in wanting], nodes)
+    for turn in library.turns(header, frames[0].epsg):
+        turned = points + turn
+        for chosen, window in _windows(turned, header):
+            block = library.read(header, window)
+            yield wanting[chosen], block, turned[chosen] - np.array(window[:2], np.float64)
+
+
+def _warped(
+    library: RasterLibrary, header: RasterHeader, frames: list[Frame], wanting: NDArray[np.intp]
+) -> Iterator[_Piece]:
+    """Yield frames one by one, each warped already: its nodes lie on its own pixels."""
+    from landmark.raster_kernels import STEP
+
+    at = np.arange(0.0, PIXELS + 1, STEP)
+    own = np.stack(np.meshgrid(at, at), axis=-1)
+    for row in wanting:
+        yield np.array([row]), library.warp(header, frames[row]), own[None]
 
 
 def _project(
     library: RasterLibrary,
     header: RasterHeader,
     frames: list[Frame],
-    columns: NDArray[Any],
-    rows: NDArray[Any],
+    at: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Return (frames, rows, columns, 2): where pixel positions of frames lie in a raster."""
-    shape = (len(frames), len(rows), len(columns))
+    """Return (frames, k, k, 2): where pixel corners of frames (rows, columns) lie in a raster."""
+    shape = (len(frames), len(at), len(at))
     west = np.array([frame.x_min for frame in frames])[:, None, None]
     north = np.array([frame.y_max for frame in frames])[:, None, None]
-    x = np.broadcast_to(west + columns[None, None, :] * RESOLUTION_M, shape)
-    y = np.broadcast_to(north - rows[None, :, None] * RESOLUTION_M, shape)
+    x = np.broadcast_to(west + at[None, None, :] * RESOLUTION_M, shape)
+    y = np.broadcast_to(north - at[None, :, None] * RESOLUTION_M, shape)
     return library.project(header, frames[0].epsg, x, y)
 
 
@@ -214,7 +289,7 @@ def _free(n: int, masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     return ~masks.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _blocks(frames: Sequence[Frame]) -> list[NDArray[np.intp]]:
+def frame_blocks(frames: Sequence[Frame]) -> list[NDArray[np.intp]]:
     """Group frames of one CRS that lie in the same 12 x 12 km; return their positions."""
     groups: dict[tuple[int, int, int], list[int]] = {}
     for index, frame in enumerate(frames):

@@ -74,7 +74,9 @@ def asked(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         )
     kinds = [source.kind for source in manifest.labels]
     rows.append(("Land cover from", ", ".join(dict.fromkeys(kinds)) or "no source"))
-    rows.append(("Events", ", ".join(event.type for event in manifest.events) or "none"))
+    rows.append(
+        ("Events", ", ".join(event.type or event.kind for event in manifest.events) or "none")
+    )
     splits = manifest.splits
     how = f"blocks of {splits.block_km:g} km" if splits.method == "blocks" else "at random"
     rows.append(

@@ -23,6 +23,8 @@ from landmark.projections import transformer
 LONLAT = "OGC:CRS84"
 _AREAS = ("Polygon", "MultiPolygon")
 _POINTS = ("Point", "MultiPoint")
+#: Corners of a circle: its area is 1 % too small.
+_CORNERS = 24
 #: Edges are cut to this length before they are projected: a straight line in degrees bends in
 #: UTM by less than a tenth of a pixel over it.
 _EDGE_DEGREES = 0.05
@@ -35,7 +37,7 @@ class Feature:
     """A polygon with its attributes.
 
     Attributes:
-        geometry: shapely Polygon or MultiPolygon in longitude, latitude.
+        geometry: shapely geometry in longitude, latitude: of `read_polygons` a (multi)polygon.
         attributes: Name -> plain value (str, int, float, bool, ISO text of dates, None).
     """
 
@@ -75,41 +77,114 @@ class Overlaps:
     parts: NDArray[np.object_]
 
 
-def read_polygons(path: str | Path, *, points: bool = False) -> Polygons:
-    """Read all polygons of a vector file (any format GDAL reads, one layer).
+def read_polygons(
+    path: str | Path,
+    layer: str | None = None,
+    point_radius_m: float | None = None,
+    *,
+    points: bool = False,
+) -> Polygons:
+    """Read all polygons of a vector file (any format GDAL reads).
 
     Features without geometry are left out and counted; invalid polygons are mended.
 
     Args:
-        path: The file.
-        points: Whether points are welcome as well (a feature's geometry may then be one).
+        path: The file, or a path of GDAL's (`/vsizip/...`).
+        layer: Which layer, of a file that holds several.
+        point_radius_m: Points become circles of this radius; None: points are refused.
+        points: Whether points are welcome as they are (a feature's geometry may then be one).
 
     Raises:
-        InputError: The file cannot be read, holds several layers or no CRS, or other geometries
-            than polygons.
+        InputError: The file cannot be read, holds several layers or no CRS, or other geometries.
     """
-    frame = _read(str(path))
-    if frame.crs is None:
-        raise InputError(
-            f"{path}: states no CRS (a shapefile needs its .prj); write one with ogr2ogr -a_srs"
-        )
-    missing = frame.geometry.isna() | frame.geometry.is_empty
-    kept = frame[~missing]
-    welcome = {*_AREAS, *(_POINTS if points else ())}
-    others = sorted(set(kept.geometry.geom_type) - welcome)
+    found = read_features(path, layer)
+    allowed = _AREAS + _POINTS if points or point_radius_m is not None else _AREAS
+    others = sorted({f.geometry.geom_type for f in found.features} - set(allowed))
     if others:
         raise InputError(f"{path}: holds geometries of type {others[0]}; polygons are needed")
+    features = tuple(
+        Feature(circles(f.geometry, point_radius_m), f.attributes)
+        if point_radius_m is not None and f.geometry.geom_type in _POINTS
+        else Feature(_mended(f.geometry), f.attributes)
+        for f in found.features
+    )
+    return Polygons(features, found.fields, found.dropped)
+
+
+def read_features(path: str | Path, layer: str | None = None) -> Polygons:
+    """Read all features of a vector file, of any geometry; arguments as `read_polygons`.
+
+    A file without CRS whose coordinates are all degrees is taken as longitude and latitude.
+
+    Raises:
+        InputError: The file cannot be read, holds several layers, or no CRS.
+    """
+    frame = _read(str(path), layer)
+    missing = frame.geometry.isna() | frame.geometry.is_empty
+    kept = frame[~missing]
     fields = tuple(str(name) for name in frame.columns if name != frame.geometry.name)
-    geometries = _mended(kept.geometry.force_2d().to_crs(LONLAT))
+    geometries = kept.geometry.force_2d()
+    if frame.crs is None:
+        west, south, east, north = geometries.total_bounds if len(kept) else (0, 0, 0, 0)
+        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+            raise InputError(
+                f"{path}: states no CRS (a shapefile needs its .prj); write one with ogr2ogr -a_srs"
+            )
+        geometries = geometries.set_crs(LONLAT)
     rows = kept[list(fields)].astype(object).to_dict("records")
     return Polygons(
         features=tuple(
             Feature(geometry, MappingProxyType({k: _plain(v) for k, v in row.items()}))
-            for geometry, row in zip(geometries, rows, strict=True)
+            for geometry, row in zip(geometries.to_crs(LONLAT), rows, strict=True)
         ),
         fields=fields,
         dropped=int(missing.sum()),
     )
+
+
+def read_rows(path: str | Path, layer: str | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Return the attributes of a table without geometries (a .dbf), one mapping a row.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    import pyogrio
+
+    try:
+        frame = pyogrio.read_dataframe(str(path), layer=layer, read_geometry=False)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(f"{path}: cannot be read as a table") from error
+    rows = frame.astype(object).to_dict("records")
+    return tuple(MappingProxyType({str(k): _plain(v) for k, v in row.items()}) for row in rows)
+
+
+def circles(points: Any, radius_m: float) -> Any:
+    """Return the circles (geodesic) of a radius around points in longitude, latitude."""
+    import pyproj
+    import shapely
+
+    geod = pyproj.Geod(ellps="WGS84")
+    azimuths = np.arange(_CORNERS) * (360.0 / _CORNERS)
+    rings = []
+    for lon, lat in shapely.get_coordinates(points):
+        ones = np.ones(_CORNERS)
+        x, y, _ = geod.fwd(lon * ones, lat * ones, azimuths, radius_m * ones)
+        # Across the 180th meridian the ring goes on counting; what lies beyond is cut off.
+        x = lon + (x - lon + 180.0) % 360.0 - 180.0
+        rings.append(shapely.Polygon(np.column_stack([x, y])))
+    return shapely.union_all(rings)
+
+
+def area_of_pixels(mask: NDArray[np.bool_], frame: Frame) -> Any:
+    """Return the pixels of a frame that are True as one geometry in the frame's CRS."""
+    import shapely
+    from rasterio.features import shapes
+    from rasterio.transform import Affine
+
+    found = shapes(
+        mask.astype(np.uint8), mask=mask, connectivity=4, transform=Affine(*frame.transform())
+    )
+    return shapely.union_all([shapely.geometry.shape(shape) for shape, _ in found])
 
 
 def overlaps(frames: Sequence[Frame], geometries: Sequence[Any]) -> Overlaps:
@@ -186,6 +261,8 @@ def _projected(
     near = (west - margin, south - margin, east + margin, north + margin)
     numbers, local = [], []
     for number, geometry in enumerate(geometries):
+        if geometry is None:
+            continue
         clipped = shapely.intersection(geometry, shapely.box(*near))
         if clipped.is_empty:
             continue
@@ -198,18 +275,22 @@ def _projected(
     return numbers, local
 
 
-def _read(path: str) -> Any:
+def _read(path: str, layer: str | None) -> Any:
     import pyogrio
 
     try:
-        layers = pyogrio.list_layers(path)
-        if len(layers) > 1:
-            names = ", ".join(str(name) for name in layers[:, 0])
-            raise InputError(f"{path}: holds {len(layers)} layers ({names}); export the one meant")
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        if layer is None and len(layers) > 1:
+            raise InputError(
+                f"{path}: holds {len(layers)} layers ({', '.join(layers)}); name the one meant as "
+                "`layer`, or export it"
+            )
+        if layer is not None and layer not in layers:
+            raise InputError(f"{path}: has no layer {layer!r}; there are {', '.join(layers)}")
         with warnings.catch_warnings():
             # What the driver finds odd in a header (a feed's own dialect) is not ours to judge.
             warnings.simplefilter("ignore", RuntimeWarning)
-            frame = pyogrio.read_dataframe(path)
+            frame = pyogrio.read_dataframe(path, layer=layer)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         missing = "" if Path(path).exists() or "://" in path else " (no such file)"
         raise InputError(f"{path}: cannot be read as a vector file{missing}") from error
@@ -218,18 +299,14 @@ def _read(path: str) -> Any:
     return frame
 
 
-def _mended(geometries: Any) -> list[Any]:
-    """Return valid polygons; parts that are no areas (left over by the mending) are dropped."""
+def _mended(geometry: Any) -> Any:
+    """Return a valid geometry; parts of polygons that are no areas (left by mending) go."""
     import shapely
 
-    mended = []
-    for geometry in geometries:
-        valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-        if valid.geom_type not in (*_AREAS, *_POINTS):
-            areas = [g for g in shapely.get_parts(valid) if g.geom_type in _AREAS]
-            valid = shapely.union_all(areas)
-        mended.append(valid)
-    return mended
+    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
+    if valid.geom_type in (*_AREAS, *_POINTS):
+        return valid
+    return shapely.union_all([g for g in shapely.get_parts(valid) if g.geom_type in _AREAS])
 
 
 def _plain(value: Any) -> Any:

@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonize.captions import Event, PatchFacts, caption, caption_long, join_words
-from harmonize.synonyms import SYNONYMS
+from harmonize.captions import (
+    Event,
+    PatchFacts,
+    caption,
+    caption_long,
+    join_words,
+    phrases,
+    rendered,
+    season,
+)
+from landmark.label_settings import CaptionRules
 from landmark.taxonomy import ALL_MASK, CLASSES, LAND_COVER_MASK, mask_of
 
 NAN = float("nan")
@@ -42,8 +51,8 @@ def test_caption_names_exactly_the_classes_present(mask: int) -> None:
     [
         (
             facts(["Trees", "Crops", "Water"], fractions=shares(trees=0.3, crops=0.6, water=0.05)),
-            "A Sentinel-2 optical image taken in July 2023 shows mostly crops, with trees and "
-            "some water.",
+            "A Sentinel-2 optical image taken in July 2023 shows mostly crops, with a large share "
+            "of trees and some water.",
         ),
         (
             facts(["Trees", "Built"], sensor="s1"),
@@ -80,8 +89,34 @@ def test_caption_names_exactly_the_classes_present(mask: int) -> None:
                     Event("flood", "before", 0.0),
                 ],
             ),
-            "A Sentinel-2 optical image taken in July 2023, before a fire and after a flood and "
-            "an earthquake, shows water.",
+            "A Sentinel-2 optical image taken in July 2023, before a fire, after a flood and after an "
+            "earthquake, shows water.",
+        ),
+        (
+            facts(
+                ["Trees", "Grass", "Burned Area"],
+                lat=45.0,
+                fractions=shares(trees=0.93, grass=0.04, burned=0.02),
+                events=[
+                    Event("fire", "after", 0.2, 400.0),
+                    Event("fire", "after", 0.02, 12.4),
+                    Event("flood", "before", 0.3, -0.6),
+                    Event("earthquake", "during", 0.3, 0.2),
+                ],
+            ),
+            "A Sentinel-2 optical image taken in July 2023, in northern summer, 1 day before a "
+            "flood, during an earthquake and 12 days after the start of a fire, shows almost "
+            "entirely trees, with some grass; a small burned area is present.",
+        ),
+        (
+            facts(["Water"], lat=-45.0, events=[Event("fire", "after", 0.1, 100.0)]),
+            "A Sentinel-2 optical image taken in July 2023, in southern winter, 3 months after the "
+            "start of a fire, shows water.",
+        ),
+        (
+            facts(["Water"], lat=4.0, events=[Event("earthquake", "after", 0.1, 800.0)]),
+            "A Sentinel-2 optical image taken in the tropics in July 2023, 2 years after the start "
+            "of an earthquake, shows water.",
         ),
     ],
 )
@@ -95,6 +130,7 @@ EVENTS = st.lists(
         st.sampled_from(["flood", "fire", "earthquake"]),
         st.sampled_from(["before", "during", "after", "undated"]),
         st.floats(0, 1),
+        st.one_of(st.none(), st.floats(-4000, 4000)),
     ),
     max_size=5,
 )
@@ -106,7 +142,43 @@ FACTS = st.builds(
     known_mask=st.integers(0, ALL_MASK),
     fractions=st.lists(st.one_of(st.just(NAN), st.floats(0, 1)), min_size=12, max_size=12),
     events=EVENTS,
+    lat=st.one_of(st.none(), st.floats(-85, 85)),
 )
+
+
+def test_templates() -> None:
+    patch = facts(["Trees", "Flooded Area"], lat=50.0)
+    assert caption(patch.label_mask, "list") == "trees, flooded area"
+    assert caption_long(patch, "published") == "trees. flooded area"
+    brief = "A Sentinel-2 optical image shows trees; a flooded area is present."
+    assert caption_long(patch, "brief") == brief
+    rules = CaptionRules(short="list", long="brief")
+    assert rendered(patch, rules) == ("trees, flooded area", brief)
+
+
+@pytest.mark.parametrize(
+    ("month", "lat", "name"),
+    [
+        (1, 50.0, "northern winter"),
+        (3, 50.0, "northern spring"),
+        (12, 50.0, "northern winter"),
+        (12, -50.0, "southern summer"),
+        (6, -24.0, "southern winter"),
+        (10, -24.0, "southern spring"),
+        (6, -20.0, None),
+    ],
+)
+def test_seasons(month: int, lat: float, name: str | None) -> None:
+    assert season(dt.datetime(2020, month, 15), lat) == name
+
+
+@given(FACTS)
+def test_every_phrase_but_joints_has_a_reason(patch: PatchFacts) -> None:
+    parts = phrases(patch)
+    assert "".join(part.text for part in parts) == caption_long(patch)
+    joints = {"A ", " taken in ", " in ", ", in ", ", ", ",", " and ", " shows ", ", with ", "; "}
+    joints |= {" is present", " are present", "."}
+    assert {part.text for part in parts if not part.why} <= joints
 
 
 @given(FACTS)
@@ -135,13 +207,3 @@ def test_join_has_one_and(words: list[str]) -> None:
     text = join_words(words)
     assert text.count(" and ") == (len(words) > 1)
     assert text.replace(" and ", ", ").split(", ") == words
-
-
-def test_synonyms_cover_all_classes_and_name_none() -> None:
-    assert tuple(SYNONYMS) == CLASSES
-    texts = [text for texts in SYNONYMS.values() for text in texts]
-    assert len(set(texts)) == len(texts)
-    for text in texts:
-        assert text == text.lower()
-        for name in CLASSES:
-            assert not re.search(rf"\b{name.lower()}\b", text), (text, name)

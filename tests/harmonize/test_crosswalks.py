@@ -28,7 +28,10 @@ def parse(rows, codes=(1, 2)):
 
 
 def test_builtin_names():
-    assert builtin_names() == ("corine", "corine-published", "dynamic-world")
+    assert builtin_names() == (
+        *("ben-19", "corine", "corine-published", "dynamic-world", "io-lulc", "surface-water"),
+        *("taxonomy", "worldcover"),
+    )
 
 
 @pytest.mark.parametrize("name", ["corine", "corine-published"])

@@ -69,14 +69,23 @@ def test_shifted_zero_is_not_mapped(tmp_path):
     assert (found.codes.tolist(), found.covered.tolist()) == ([0, 8], [7200])
 
 
-@pytest.mark.parametrize("other", [255, 10, 100])
-def test_other_values_are_not_mapped(tmp_path, other):
+@pytest.mark.parametrize(("other", "nodata"), [(255, ()), (10, (10,)), (100, (100, 9))])
+def test_other_values_are_not_mapped_where_said(tmp_path, other, nodata):
     codes = labels()
     codes[60:] = other
     path = write(tmp_path / "d.tif", codes)
-    dynamic_world.check_raster(path)
-    found = dynamic_world.count([path], [FRAME])
+    dynamic_world.check_raster(path, nodata=nodata)
+    found = dynamic_world.count([path], [FRAME], nodata=nodata)
     assert (found.codes.tolist(), found.covered.tolist()) == ([0, 8], [7200])
+
+
+def test_a_code_that_is_no_label_stops_with_its_place(tmp_path):
+    codes = labels()
+    codes[119, 119] = 10
+    path = write(tmp_path / "d.tif", codes)
+    with pytest.raises(InputError, match=r"d\.tif: holds code 10 at longitude 9\.0") as caught:
+        dynamic_world.count([path], [FRAME])
+    assert "no Dynamic World label" in str(caught.value)
 
 
 def test_floats_with_nan(tmp_path):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from harmonize.events import Event, parse_day, read_events
+from harmonize.event_sources import read_events
+from harmonize.events import Event, parse_day
 from landmark.errors import InputError
 from landmark.manifest import EventSource
 

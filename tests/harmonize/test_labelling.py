@@ -207,7 +207,7 @@ def test_clouds_are_left_out_where_asked(made):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([{"kind": "corine"}], "labels.0.rasters: names no raster"),
+        ([{"kind": "corine"}], "labels.0.rasters: names no file"),
         ([{"kind": "reference-map", "rasters": ["x.tif"]}], "labels.0.rasters: reference maps"),
         ([{"kind": "corine", "rasters": ["none.tif"]}], "none.tif: no such file"),
         ([{"kind": "corine", "rasters": ["WORLD"], "crosswalk": "dynamic-world"}], "source is"),
@@ -253,7 +253,7 @@ def test_explanation(made):
     assert "Flooded Area: present" in text
     assert "Burned Area: outside the areas looked at" in text
     html = render(found.page())
-    assert html.count("data:image/png;base64,") == 2
+    assert html.count("data:image/png;base64,") == 3
     assert json.loads(json.dumps(found.to_dict()))["shard"] == found.shard
     write_flood(files / "flood.geojson", WEST, NORTH, 245.0, dt.date(2010, 1, 1))
     assert "stored labels differ" in explain(dataset.root, name).notes[0]

@@ -54,7 +54,7 @@ def place(epsg):
     return Transformer.from_crs(32632, epsg, always_xy=True).transform(X, Y)
 
 
-@pytest.fixture(params=["corine", "other-zone", "degrees"])
+@pytest.fixture(params=["corine", "other-zone", "degrees", "rotated", "flipped", "south"])
 def foreign(request, tmp_path):
     """A raster in another CRS than the frames; the frames at its edge are partly outside."""
     if request.param == "corine":
@@ -65,26 +65,38 @@ def foreign(request, tmp_path):
         x, y = place(32633)
         transform = from_origin(round(x, -1) - 900, round(y, -1) + 700, 10, 10)
         return write(tmp_path / "d.tif", patchwork(2, 480, 3, 8), transform, "EPSG:32633", 255)
+    if request.param == "rotated":
+        turned = Affine.translation(X - 900, Y + 900) @ Affine.rotation(-23) @ Affine.scale(7, -11)
+        return write(tmp_path / "r.tif", patchwork(4, 480, 3, 8), turned, "EPSG:32632", 255)
+    if request.param == "flipped":
+        x, y = place(32631)
+        east_to_west = Affine(-10, 0, round(x, -1) + 4000, 0, 10, round(y, -1) - 4300)
+        return write(tmp_path / "f.tif", patchwork(5, 480, 3, 8), east_to_west, "EPSG:32631", 255)
+    if request.param == "south":
+        x, y = place(32732)
+        transform = from_origin(x - 903, y + 706, 10, 10)
+        return write(tmp_path / "s.tif", patchwork(6, 480, 3, 8), transform, "EPSG:32732", 255)
     x, y = place(4326)
     transform = from_origin(x - 0.01, y + 0.01, 0.00013, 0.00009)
     return write(tmp_path / "g.tif", patchwork(3, 480, 3, 8), transform, "EPSG:4326", 255)
 
 
 def warped(path, frame):
-    """The oracle: codes of rasterio.warp.reproject on a frame."""
+    """The oracle: codes of rasterio.warp.reproject on a frame, from the whole raster in memory."""
     with rasterio.open(path) as dataset:
-        fill = int(dataset.nodata)
+        fill = 200 if dataset.nodata is None else int(dataset.nodata)
         out = np.full((120, 120), fill, dataset.dtypes[0])
         reproject(
             dataset.read(1),
             out,
             src_transform=dataset.transform,
             src_crs=dataset.crs,
-            src_nodata=fill,
+            src_nodata=dataset.nodata,
             dst_transform=Affine(*frame.transform()),
             dst_crs=f"EPSG:{frame.epsg}",
             dst_nodata=fill,
             resampling=Resampling.nearest,
+            tolerance=0,
         )
     return out, out != fill
 
@@ -110,6 +122,28 @@ def test_bulk_moves_at_most_three_pixels_against_reproject(foreign):
         # A pixel of the raster's rim may move in or out of it as well.
         assert moved <= 3
         assert abs(result.covered[row] - covered.sum()) <= 3
+
+
+@pytest.mark.parametrize("zone", [32601, 32660])
+def test_frames_on_the_180th_meridian_find_both_sides(tmp_path, zone):
+    """Tiles east and west of it, and one raster of 0..360 degrees, give the same picture."""
+    x, y = Transformer.from_crs(4326, zone, always_xy=True).transform(180.0, 66.0)
+    frame = Frame("f", zone, round(x, -1) - 600, round(y, -1) + 600)
+    codes = patchwork(7, 800, 4, 9)
+    step = 0.0001
+    before, after = (from_origin(x, 66.04, step, step) for x in (180 - 400 * step, -180))
+    west = write(tmp_path / "w.tif", codes[:, :400], before, "EPSG:4326")
+    east = write(tmp_path / "e.tif", codes[:, 400:], after, "EPSG:4326")
+    whole = write(tmp_path / "o.tif", codes, before, "EPSG:4326")
+    one, covered = codes_on_frame([whole], frame)
+    two, both = codes_on_frame([east, west], frame)
+    assert covered.all()
+    assert both.all()
+    np.testing.assert_array_equal(one, two)
+    assert 0 < codes_on_frame([west], frame)[1].sum() < FRAME_PIXELS
+    bulk, exact = (class_counts([east, west], [frame], exact=exact) for exact in (False, True))
+    assert bulk.covered.tolist() == exact.covered.tolist() == [FRAME_PIXELS]
+    assert np.abs(bulk.counts - exact.counts).sum() / 2 <= 3
 
 
 def test_same_grid_equals_a_plain_window(tmp_path):
@@ -160,6 +194,25 @@ def test_mask_band_does_not_cover(tmp_path):
     with rasterio.open(path, "r+") as dataset:
         dataset.write_mask(np.r_[np.zeros((40, 120), bool), np.ones((80, 120), bool)])
     assert class_counts([path], [Frame("f", 32632, X, Y)]).covered.tolist() == [80 * 120]
+
+
+def test_exact_keeps_every_rule_of_validity(tmp_path):
+    """On the raster's own grid both ways agree, whatever is nodata, masked or asked for."""
+    codes = patchwork(8, 240, 6, 44).astype("int16")
+    codes[:20], codes[20:30] = -9999, 48
+    path = write(tmp_path / "r.tif", codes, from_origin(X, Y, 10, 10), nodata=-9999)
+    floats = np.where(codes == -9999, np.nan, codes).astype("float32")
+    other = write(tmp_path / "f.tif", floats, from_origin(X, Y, 10, 10))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(np.tri(240, dtype=bool))
+    masks = np.zeros((4, 60, 60), bool)
+    masks[:, :9] = True
+    for rules in ({}, {"nodata": [48]}, {"valid": [3, 4, 5]}, {"masks": masks}):
+        for paths in ([path], [other], [path, other]):
+            bulk = class_counts(paths, grid_of_frames(2), **rules)
+            exact = class_counts(paths, grid_of_frames(2), exact=True, **rules)
+            np.testing.assert_array_equal(bulk.codes, exact.codes)
+            np.testing.assert_array_equal(bulk.counts, exact.counts)
 
 
 def test_the_first_raster_that_covers_a_pixel_wins(tmp_path):
@@ -256,7 +309,7 @@ def test_refusals_name_the_file(tmp_path):
     bad = {
         str(tmp_path / "none.tif"): "no such file",
         str(text): "cannot be read as a raster",
-        write(tmp_path / "rot.tif", ones, Affine(8, 3, X, 3, -8, Y)): "rotated",
+        write(tmp_path / "flat.tif", ones, Affine(8, 4, X, 4, 2, Y)): "no area",
         write(tmp_path / "nocrs.tif", ones, transform, crs=None): "states no CRS",
         write(tmp_path / "f.tif", np.full((9, 9), 0.5, "float32"), transform): "no class codes",
         write(tmp_path / "wide.tif", np.array([[1, 90_000]], "int32"), transform): "map of classes",
@@ -271,3 +324,49 @@ def test_refusals_name_the_file(tmp_path):
             class_counts([path], frame)
         assert Path(path).name in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def moved_against_reproject(path, frames):
+    """Assert that exact is the oracle on frames; return the pixels bulk moves on each."""
+    moved = []
+    bulk = class_counts([path], frames)
+    for row, frame in enumerate(frames):
+        expected, covered = warped(path, frame)
+        codes, found = codes_on_frame([path], frame, exact=True)
+        np.testing.assert_array_equal(found, covered)
+        np.testing.assert_array_equal(codes[found], expected[covered])
+        want = [int((expected[covered] == code).sum()) for code in bulk.codes]
+        moved.append(np.abs(bulk.counts[row] - want).sum() / 2)
+    return moved
+
+
+@pytest.mark.real
+def test_real_corine_of_guadeloupe_equals_reproject(shared_data):
+    path = str(shared_data / "corine" / "U2018_CLC2018_V2020_20u1_FR_GLP.tif")
+    frames = [
+        utm_frame(32620, column, row)
+        for column in range(530, 572, 6)
+        for row in range(1462, 1502, 6)
+    ]
+    # Another zone, so that the grids lie at an angle.
+    frames += [
+        utm_frame(32621, column, row) for column in (8, 12, 16) for row in (1470, 1480, 1490)
+    ]
+    moved = moved_against_reproject(path, frames)
+    assert max(moved) <= 3
+
+
+@pytest.mark.real
+def test_real_reference_maps_equal_reproject(shared_data):
+    """On their own grid, and on lattice cells that cut them askew."""
+    maps = sorted(shared_data.glob("reben/Reference_Maps/*/*/*_reference_map.tif"))
+    assert len(maps) == 90
+    for path in maps[::6]:
+        with rasterio.open(path) as dataset:
+            epsg, west, north = dataset.crs.to_epsg(), dataset.transform.c, dataset.transform.f
+        own = Frame("own", epsg, west, north)
+        near = [
+            Frame("near", epsg, west + 333, north - 77),
+            Frame("half", epsg, west + 5, north + 5),
+        ]
+        assert max(moved_against_reproject(str(path), [own, *near])) == 0
