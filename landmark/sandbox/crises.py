@@ -6,26 +6,28 @@ these polygons, so that vectors and pixels agree to the pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import rasterize, shapes
 from rasterio.transform import Affine
-from shapely import MultiPolygon, Polygon, set_precision, transform, union_all
+from shapely import MultiPolygon, Polygon, box, set_precision, transform, union_all
 from shapely.geometry import shape as as_geometry
 from shapely.geometry.base import BaseGeometry
 
 from landmark.sandbox import fields
 from landmark.sandbox.ground import Ground
-from landmark.sandbox.places import Place
+from landmark.sandbox.places import Place, later, scenes_of, window_of
 from landmark.sandbox.surfaces import Surface
 
 Mask = NDArray[np.bool_]
 
 #: Distance around affected areas that counts as looked at, m.
 _ANALYSED_M = 2500.0
+#: Width of the strip along a scene's edge that no event reaches into, pixels.
+_EDGE = 6
 #: Parts smaller than this are left out of the vectors, m2.
 _SMALLEST_M2 = 3000.0
 _WATER = (Surface.LAKE, Surface.RIVER)
@@ -91,12 +93,29 @@ def strike(ground: Ground) -> tuple[NDArray[np.uint8], tuple[Crisis, ...]]:
     crises = []
     for plan in _PLANS[ground.place.name]:
         wanted = _within(plan.part, _MASKS[plan.type](ground, plan))
-        crisis = _outline(ground.place, plan, wanted)
-        if crisis.areas:
-            struck = _burn_in(ground.place, crisis.areas)
-            _CHANGES[plan.type](after, struck)
-            crises.append(crisis)
+        for number, scene in enumerate(scenes_of(ground.place), start=1):
+            window = window_of(scene, ground.place)
+            own = plan if ground.place.scenes == 1 else _of_scene(plan, number, scene.days)
+            inside = wanted[window] if ground.place.scenes == 1 else _off_edge(wanted[window])
+            crisis = _outline(scene, own, inside)
+            if crisis.areas:
+                _CHANGES[plan.type](after[window], _burn_in(scene, crisis.areas))
+                crises.append(crisis)
     return after, tuple(crises)
+
+
+def _of_scene(plan: _Plan, number: int, days: int) -> _Plan:
+    """Return the event of one scene: of its own, and as much later as the scene was acquired."""
+    start, end = later(plan.start, days), later(plan.end, days)
+    return replace(plan, id=f"{plan.id}-{number}", start=start, end=end)
+
+
+def _off_edge(mask: Mask) -> Mask:
+    """Return a mask that stays clear of the scene's edge, beyond which nobody looked."""
+    kept = np.zeros_like(mask)
+    inner = np.s_[_EDGE:-_EDGE, _EDGE:-_EDGE]
+    kept[inner] = mask[inner]
+    return kept
 
 
 def to_lonlat(place: Place) -> Transformer:
@@ -202,7 +221,8 @@ def _outline(place: Place, plan: _Plan, wanted: Mask) -> Crisis:
         parts = area.geoms if isinstance(area, MultiPolygon) else (area,)
         areas += [p for p in parts if p.area >= _SMALLEST_M2 and p.is_valid]
     around = union_all([a.simplify(200.0).buffer(_ANALYSED_M, quad_segs=2) for a in areas])
-    around = around.simplify(200.0)
+    # Only what the image shows can be looked at.
+    around = around.simplify(200.0).intersection(box(*place.bounds))
     rounds = around.geoms if isinstance(around, MultiPolygon) else (around,)
     to_geographic = to_lonlat(place)
     lonlat = [set_precision(_move(a, to_geographic), 1e-6) for a in areas]
