@@ -20,6 +20,7 @@ from harmonize.assembling import AssembleTask, assemble_shard, is_whole, plan_sh
 from harmonize.gathering import gather
 from harmonize.indexing import build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
+from harmonize.licences import SourceTerms
 from harmonize.publishing import Publication, is_published, publish, seal, unseal
 from harmonize.statistics import count_index
 from landmark import jobs
@@ -163,7 +164,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(dataset, names)
+    gathered = gather(dataset, names, SourceTerms.of(manifest))
     index = build_index(gathered, manifest)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))

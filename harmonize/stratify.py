@@ -39,7 +39,7 @@ def deal_groups(
     order = np.argsort(ties, kind="stable")
     # The size is one more label, wanted like the others.
     weights = np.concatenate([counts, sizes[:, None]], axis=1)[order].astype(np.int64)
-    dealt = _none_empty(_greedy(weights, shares), weights[:, -1], shares)
+    dealt = fill_empty(_greedy(weights, shares), weights[:, -1], shares)
     result = np.empty(sizes.size, dtype=np.int64)
     result[order] = _descend(dealt, weights, shares)
     return result
@@ -66,7 +66,7 @@ def _greedy(weights: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[
     return dealt
 
 
-def _none_empty(
+def fill_empty(
     dealt: NDArray[np.int64], sizes: NDArray[np.int64], shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Give an empty split the smallest group of the fullest split that has groups to spare."""

@@ -130,6 +130,9 @@ class SensorSource(Model):
     licence: str | None = Field(
         None, description="Licence recorded per patch where the items name none."
     )
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: the Copernicus notice."
+    )
     orbit_state: Literal["ascending", "descending"] | None = Field(
         None, description="Keep only scenes of this orbit direction."
     )
@@ -239,6 +242,12 @@ class LabelSource(Model):
     mask_clouds: bool = Field(
         False, description="Leave cloudy pixels (the patch's own SCL) out of the shares."
     )
+    licence: str | None = Field(
+        None, description="Licence (SPDX identifier); default: the producer's."
+    )
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: the producer's."
+    )
 
 
 class EventSource(Model):
@@ -261,6 +270,10 @@ class EventSource(Model):
         ),
     )
     version: str = Field("", description="Version or date of the source, recorded per patch.")
+    licence: str | None = Field(None, description="Licence (SPDX identifier); default: not stated.")
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: none."
+    )
 
 
 class LabelRules(Model):
@@ -281,6 +294,20 @@ class LabelRules(Model):
     )
 
 
+class HoldOut(Model):
+    """What train and val must never see."""
+
+    regions: tuple[Area, ...] = Field(
+        (), description="Areas; the groups of patches that touch them go to corpus whole."
+    )
+    events: tuple[str, ...] = Field(
+        (), description="Event ids; the groups of patches they touch go to corpus whole."
+    )
+    years: tuple[int, ...] = Field(
+        (), description="Years of acquisition; their patches are in corpus or in no split."
+    )
+
+
 class Splits(Model):
     """Train, val and corpus (the retrieval gallery)."""
 
@@ -294,6 +321,24 @@ class Splits(Model):
     buffer_cells: int = Field(
         1, ge=0, description="Patches within this many cells of another split are dropped."
     )
+    groups: tuple[Literal["scene", "datatake", "event", "pair"], ...] = Field(
+        ("scene", "datatake", "event", "pair"),
+        description="What no two splits may share besides the ground; it ties blocks together.",
+    )
+    relax: bool = Field(
+        True,
+        description=(
+            "Where groups are too few or too large for the shares: give up datatakes, then "
+            "scenes, then events, with a warning; false: keep them, whatever the shares become."
+        ),
+    )
+    tolerance: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="How far the share of a split, or of a class in it, may stray unsaid.",
+    )
+    hold_out: HoldOut = Field(HoldOut(), description="What train and val must never see.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -310,6 +355,9 @@ class Queries(Model):
         5, ge=1, description="Combinations with fewer relevant corpus patches are left out."
     )
     max_combinations: int = Field(40, ge=0, description="How many combinations at most.")
+    negations: bool = Field(
+        False, description="Also ask for one class without another (`water without trees`)."
+    )
     qrels: Literal["auto", "always"] = Field(
         "auto", description="Write qrels files under 5 million lines, or always."
     )

@@ -210,6 +210,9 @@ def _hrefs(manifest: Manifest) -> Iterator[tuple[strict_yaml.Path, str]]:
             yield (*place, "href"), catalog.href
     if manifest.area is not None and manifest.area.file is not None:
         yield ("area", "file"), manifest.area.file
+    for i, region in enumerate(manifest.splits.hold_out.regions):
+        if region.file is not None:
+            yield ("splits", "hold_out", "regions", i, "file"), region.file
     for i, source in enumerate(manifest.labels):
         for j, raster in enumerate(source.rasters):
             yield ("labels", i, "rasters", j), raster
