@@ -28,6 +28,8 @@ Mask = NDArray[np.bool_]
 _ANALYSED_M = 2500.0
 #: Width of the strip along a scene's edge that no event reaches into, pixels.
 _EDGE = 6
+#: Margin of the looked-at area to the scene's edge, m; narrower than `_EDGE`.
+_MARGIN_M = 30.0
 #: Parts smaller than this are left out of the vectors, m2.
 _SMALLEST_M2 = 3000.0
 _WATER = (Surface.LAKE, Surface.RIVER)
@@ -93,21 +95,49 @@ def strike(ground: Ground) -> tuple[NDArray[np.uint8], tuple[Crisis, ...]]:
     crises = []
     for plan in _PLANS[ground.place.name]:
         wanted = _within(plan.part, _MASKS[plan.type](ground, plan))
-        for number, scene in enumerate(scenes_of(ground.place), start=1):
+        for scene, own in _by_scene(ground.place, plan):
             window = window_of(scene, ground.place)
-            own = plan if ground.place.scenes == 1 else _of_scene(plan, number, scene.days)
-            inside = wanted[window] if ground.place.scenes == 1 else _off_edge(wanted[window])
-            crisis = _outline(scene, own, inside)
+            crisis = _outline(
+                scene, own, wanted[window] if own is plan else _off_edge(wanted[window])
+            )
+            if own is not plan:
+                crisis = replace(crisis, analysed=_looked_at(scene, crisis.analysed))
             if crisis.areas:
                 _CHANGES[plan.type](after[window], _burn_in(scene, crisis.areas))
                 crises.append(crisis)
     return after, tuple(crises)
 
 
-def _of_scene(plan: _Plan, number: int, days: int) -> _Plan:
-    """Return the event of one scene: of its own, and as much later as the scene was acquired."""
-    start, end = later(plan.start, days), later(plan.end, days)
-    return replace(plan, id=f"{plan.id}-{number}", start=start, end=end)
+def _by_scene(place: Place, plan: _Plan) -> list[tuple[Place, _Plan]]:
+    """Return the scenes of a place, each with an event of its own, dated as the scene is."""
+    if place.scenes == 1:
+        return [(place, plan)]
+    return [
+        (
+            scene,
+            replace(
+                plan,
+                id=f"{plan.id}-{number}",
+                start=later(plan.start, scene.days),
+                end=later(plan.end, scene.days),
+            ),
+        )
+        for number, scene in enumerate(scenes_of(place), start=1)
+    ]
+
+
+def _looked_at(scene: Place, analysed: MultiPolygon) -> MultiPolygon:
+    """Return the part of an analysed area that the scene shows.
+
+    A margin keeps the outline inside of it: in longitude and latitude the straight edge of a scene
+    bends by some metres.
+    """
+    west, south, east, north = scene.bounds
+    margin = _MARGIN_M
+    inside = box(west + margin, south + margin, east - margin, north - margin)
+    kept = analysed.intersection(_move(inside, to_lonlat(scene)))
+    parts = kept.geoms if isinstance(kept, MultiPolygon) else (kept,)
+    return MultiPolygon([p for p in parts if isinstance(p, Polygon) and not p.is_empty])
 
 
 def _off_edge(mask: Mask) -> Mask:
@@ -221,8 +251,7 @@ def _outline(place: Place, plan: _Plan, wanted: Mask) -> Crisis:
         parts = area.geoms if isinstance(area, MultiPolygon) else (area,)
         areas += [p for p in parts if p.area >= _SMALLEST_M2 and p.is_valid]
     around = union_all([a.simplify(200.0).buffer(_ANALYSED_M, quad_segs=2) for a in areas])
-    # Only what the image shows can be looked at.
-    around = around.simplify(200.0).intersection(box(*place.bounds))
+    around = around.simplify(200.0)
     rounds = around.geoms if isinstance(around, MultiPolygon) else (around,)
     to_geographic = to_lonlat(place)
     lonlat = [set_precision(_move(a, to_geographic), 1e-6) for a in areas]
