@@ -170,7 +170,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     whole = frozenset(task.shard for task in tasks if is_whole(task))
     todo = [] if labels_only else [task for task in tasks if task.shard not in whole]
     table = without_shards(index.table, whole) if labels_only else index.table
-    publication = Publication(manifest, gathered, table, index.warnings)
+    publication = Publication(manifest, gathered, table, index.warnings, index.kept_whole)
     if todo or not is_published(dataset, publication):
         unseal(dataset)
     # An outdated shard goes before it is made again: a killed run leaves no split half old.
