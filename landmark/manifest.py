@@ -10,7 +10,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from landmark.manifest_model import Area as Area
+from landmark.manifest_model import Model as Model
+from landmark.manifest_splits import HoldOut as HoldOut
+from landmark.manifest_splits import Queries as Queries
+from landmark.manifest_splits import Splits as Splits
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
 S2_BANDS: tuple[str, ...] = (
@@ -37,40 +43,6 @@ def _known_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     if not bands:
         raise ValueError("names no band")
     return tuple(band for band in S2_BANDS if band in bands)
-
-
-class Model(BaseModel):
-    """Base of all manifest parts: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Area(Model):
-    """Where: a box in degrees, or a vector file."""
-
-    bbox: tuple[float, float, float, float] | None = Field(
-        None, description="West, south, east, north in degrees (WGS 84); west < east."
-    )
-    file: str | None = Field(
-        None, description="Vector file (any format GDAL reads) whose union is the area."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.bbox is None) == (self.file is None):
-            raise ValueError("give either bbox or file")
-        if self.bbox is not None:
-            west, south, east, north = self.bbox
-            if not (-180 <= west <= 180 and -180 <= east <= 180):
-                raise ValueError(f"bbox longitude out of range -180..180: {west}, {east}")
-            if not (-90 <= south <= 90 and -90 <= north <= 90):
-                raise ValueError(f"bbox latitude out of range -90..90: {south}, {north}")
-            if west >= east or south >= north:
-                raise ValueError(
-                    "bbox must be west, south, east, north with west < east and south < north; "
-                    "split an area that crosses the 180th meridian into two"
-                )
-        return self
 
 
 class Period(Model):
@@ -291,75 +263,6 @@ class LabelRules(Model):
     event_hectares: float = Field(0.5, ge=0, description="... from this area on.")
     outside_events: Literal["unknown", "absent"] = Field(
         "unknown", description="Crisis classes of patches that no event's analysed area touches."
-    )
-
-
-class HoldOut(Model):
-    """What train and val must never see."""
-
-    regions: tuple[Area, ...] = Field(
-        (), description="Areas; the groups of patches that touch them go to corpus whole."
-    )
-    events: tuple[str, ...] = Field(
-        (), description="Event ids; the groups of patches they touch go to corpus whole."
-    )
-    years: tuple[int, ...] = Field(
-        (), description="Years of acquisition; their patches are in corpus or in no split."
-    )
-
-
-class Splits(Model):
-    """Train, val and corpus (the retrieval gallery)."""
-
-    method: Literal["blocks", "random"] = Field(
-        "blocks", description="Spatial blocks with a buffer, or patches at random (leaks)."
-    )
-    train: float = Field(0.6, ge=0, le=1, description="Share of train.")
-    val: float = Field(0.1, ge=0, le=1, description="Share of val.")
-    corpus: float = Field(0.3, ge=0, le=1, description="Share of corpus.")
-    block_km: float = Field(12.0, gt=0, description="Edge of a spatial block, km.")
-    buffer_cells: int = Field(
-        1, ge=0, description="Patches within this many cells of another split are dropped."
-    )
-    groups: tuple[Literal["scene", "datatake", "event", "pair"], ...] = Field(
-        ("scene", "datatake", "event", "pair"),
-        description="What no two splits may share besides the ground; it ties blocks together.",
-    )
-    relax: bool = Field(
-        True,
-        description=(
-            "Where groups are too few or too large for the shares: give up datatakes, then "
-            "scenes, then events, with a warning; false: keep them, whatever the shares become."
-        ),
-    )
-    tolerance: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="How far the share of a split, or of a class in it, may stray unsaid.",
-    )
-    hold_out: HoldOut = Field(HoldOut(), description="What train and val must never see.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        total = self.train + self.val + self.corpus
-        if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"train + val + corpus is {total:g}, not 1")
-        return self
-
-
-class Queries(Model):
-    """Text queries with relevance."""
-
-    min_relevant: int = Field(
-        5, ge=1, description="Combinations with fewer relevant corpus patches are left out."
-    )
-    max_combinations: int = Field(40, ge=0, description="How many combinations at most.")
-    negations: bool = Field(
-        False, description="Also ask for one class without another (`water without trees`)."
-    )
-    qrels: Literal["auto", "always"] = Field(
-        "auto", description="Write qrels files under 5 million lines, or always."
     )
 
 
