@@ -22,6 +22,8 @@ AREA_M = 900_000.0
 #: Areas with fewer groups are dealt by rounded quotas: the shares themselves would give every
 #: area of one group to the largest split.
 _FEW_GROUPS = 10
+#: From so many groups on, an area fills every split, so that a corpus of one area has all of them.
+_ENOUGH_FOR_ALL = 5
 
 
 def area_of(block: str, block_km: float) -> str:
@@ -41,7 +43,8 @@ def deal(
     """Return the split of each group.
 
     A split with a share that no area filled is given one group in the end, where there is one to
-    spare: the only case in which areas depend on each other.
+    spare: the only case in which areas depend on each other, and only where every area has few
+    groups.
 
     Args:
         names: (groups,) stable names.
@@ -66,11 +69,19 @@ def deal(
 
 
 def quotas(groups: int, shares: NDArray[np.float64], area: str, seed: int) -> NDArray[np.int64]:
-    """Return how many groups of an area each split gets: within one of its share, right on average.
+    """Return how many groups of an area each split gets.
 
-    Systematic rounding: one draw per area moves the edges of all splits together.
+    Systematic rounding, within one group of the share and right on average: one draw per area
+    moves the edges of all splits together. From five groups on each split with a share gets one
+    at least, from the split that is farthest above its share.
     """
     phase = float(draws([area], seed, "split-area")[0]) / 2.0**64
     edges = np.floor(np.cumsum(shares) * groups + phase + 1e-9).astype(np.int64)
     edges[-1] = groups
-    return np.diff(np.concatenate([[0], np.minimum(edges, groups)]))
+    result = np.diff(np.concatenate([[0], np.minimum(edges, groups)]))
+    if groups >= _ENOUGH_FOR_ALL:
+        for empty in np.flatnonzero((result == 0) & (shares > 0)):
+            giver = int(np.argmax(np.where(result > 1, result - shares * groups, -np.inf)))
+            result[giver] -= 1
+            result[empty] += 1
+    return result
