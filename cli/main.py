@@ -17,7 +17,18 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli import demo, evaluate, explain, fetch, harmonize, report, search, train_baseline, verify
+from cli import (
+    check,
+    demo,
+    evaluate,
+    explain,
+    fetch,
+    harmonize,
+    report,
+    search,
+    train_baseline,
+    verify,
+)
 from cli.console import Session
 from landmark.errors import LandmarkError
 
@@ -32,6 +43,7 @@ app = typer.Typer(
 )
 app.command("fetch")(fetch.fetch)
 app.command("harmonize")(harmonize.harmonize)
+app.command("check")(check.check)
 app.command("train-baseline")(train_baseline.train_baseline)
 app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)

@@ -30,11 +30,7 @@ _HUB_LICENCES = frozenset(
     }
 )
 _SENSOR_NAMES = {"s1": "Sentinel-1", "s2": "Sentinel-2"}
-_LABEL_CREDITS = {
-    "corine": "CORINE Land Cover: European Union, Copernicus Land Monitoring Service.",
-    "dynamic-world": "Dynamic World: Google and World Resources Institute, CC BY 4.0.",
-    "reference-map": "CORINE Land Cover as mapped by the archive's authors.",
-}
+_TIES = {"pair": "S1-S2 pair", "event": "event", "scene": "scene", "datatake": "datatake"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
@@ -51,6 +47,8 @@ class CardFacts:
         has_qrels: Whether relevance files were written.
         example: A shard, relative to shards/; "" where shards were not written.
         warnings: What splitting warned of.
+        kept_whole: Kinds of ties that no two splits share.
+        terms: Licence -> patches, the strictest first; and all attributions.
     """
 
     manifest: Manifest
@@ -61,6 +59,8 @@ class CardFacts:
     has_qrels: bool
     example: str
     warnings: tuple[str, ...]
+    kept_whole: tuple[str, ...] = ()
+    terms: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 
     @property
     def synthetic(self) -> bool:
@@ -114,8 +114,10 @@ def _header(facts: CardFacts) -> dict[str, Any]:
 
 
 def _hub_licences(facts: CardFacts) -> list[str]:
-    names = {source.licence.lower() for source in facts.gathered.pixels}
-    return sorted({name if name in _HUB_LICENCES else "other" for name in names}) or ["other"]
+    # The strictest first, as they were summed.
+    names = [name.lower() for name in facts.terms[0]]
+    known = [name if name in _HUB_LICENCES else "other" for name in names]
+    return list(dict.fromkeys(known)) or ["other"]
 
 
 def _opening(facts: CardFacts) -> str:
@@ -202,9 +204,12 @@ def _splits(facts: CardFacts) -> str:
             "on it flatter a model."
         )
     else:
+        kept = [f"{_TIES[kind]}s" for kind in facts.kept_whole]
+        whole = f" No two splits share any {', '.join(kept)}." if kept else ""
         text = (
             f"Spatial blocks of {rules.block_km:g} km, whole for both sensors and all dates, dealt "
-            f"by iterative stratification over the labels ({shares}). {_gap(facts)}"
+            f"by iterative stratification over the labels ({shares}).{whole} {_gap(facts)} "
+            "`landmark check` audits all this."
         )
     warnings = "".join(f"\n- {warning}" for warning in facts.warnings)
     return f"## Splits\n\n{text} `corpus` is the gallery that is searched." + (
@@ -214,7 +219,7 @@ def _splits(facts: CardFacts) -> str:
 
 def _gap(facts: CardFacts) -> str:
     cells = facts.manifest.splits.buffer_cells
-    dropped = sum(facts.statistics.dropped.values())
+    dropped = facts.statistics.dropped.get("buffer", 0)
     if not cells:
         return (
             "No gap is kept between splits: only patches that overlap one of another split are "
@@ -267,14 +272,20 @@ def _sources(facts: CardFacts) -> str:
         ],
     )
     lines = ["## Sources", pixels, labels, _recipe(facts.manifest)]
-    if not facts.synthetic:
-        years = facts.gathered.years
-        span = "" if not years else f"{years[0]}" + (f"-{years[-1]}" if len(years) > 1 else "")
-        credit = [f"Contains modified Copernicus Sentinel data {span}.".replace(" .", ".")]
-        kinds = dict.fromkeys(source.kind for source in facts.manifest.labels)
-        credit += [_LABEL_CREDITS[kind] for kind in kinds]
-        lines.append("Attribution: " + " ".join(credit))
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *_terms(facts)])
+
+
+def _terms(facts: CardFacts) -> list[str]:
+    licences, notices = facts.terms
+    if not licences:
+        return []
+    rows = list(licences.items())
+    table = _table(("licence", "patches"), rows)
+    return [
+        f"Licences of pixels and labels, the strictest first (it is **{rows[0][0]}**); each row of "
+        f"`index.parquet` carries its own in `licences` and `attributions`:\n\n{table}",
+        "Attribution: " + " ".join(notices),
+    ]
 
 
 def _recipe(manifest: Manifest) -> str:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harmonize.captions import Event, PatchFacts, rendered
+from harmonize.licences import SourceTerms, columns_of
+from harmonize.ties import passes
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
 from landmark.grid import SIZE_M
@@ -21,6 +24,9 @@ from landmark.label_settings import CaptionRules
 _PATCH_COLUMNS = (
     "patch_id",
     "sensor",
+    "platform",
+    "relative_orbit",
+    "mgrs",
     "datetime",
     "lon",
     "lat",
@@ -49,6 +55,12 @@ GATHERED_SCHEMA = pa.schema(
         pa.field("x_min", pa.float64(), nullable=False),
         pa.field("y_max", pa.float64(), nullable=False),
         pa.field("pair_id", pa.string()),
+        pa.field("partner_id", pa.string()),
+        pa.field("scene", pa.string()),
+        pa.field("datatake", pa.string(), nullable=False),
+        pa.field("event_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("licences", pa.list_(pa.string()), nullable=False),
+        pa.field("attributions", pa.list_(pa.string()), nullable=False),
     ]
 )
 
@@ -91,7 +103,10 @@ class Gathered:
 
 
 def gather(
-    dataset: Dataset, shards: Sequence[str], captions: CaptionRules | None = None
+    dataset: Dataset,
+    shards: Sequence[str],
+    captions: CaptionRules | None = None,
+    terms: SourceTerms | None = None,
 ) -> Gathered:
     """Read the small columns of some patch shards and of their labels.
 
@@ -99,6 +114,7 @@ def gather(
         dataset: The dataset.
         shards: Names of the patch shards.
         captions: How captions are worded; None: as by default.
+        terms: Licences and attributions of the sources; None: the producers' own.
 
     Raises:
         LandmarkError: A labels file does not hold the patches of its shard.
@@ -114,12 +130,14 @@ def gather(
                 f"{dataset.label_shard(shard)}: does not hold the patches of "
                 f"{dataset.patch_shard(shard).name}; remove it and run `landmark harmonize` again"
             )
-        tables.append(_join(shard, patches, masks, captions or CaptionRules()))
+        how = captions or CaptionRules()
+        tables.append(_join(shard, patches, masks, how, terms or SourceTerms()))
         pixels.update(_pixel_sources(patches))
         labels.update(_mask_sources(masks))
     table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
+    table = _with_passes(table.combine_chunks())
     return Gathered(
-        table=table.combine_chunks(),
+        table=table,
         pixels=dict(sorted(pixels.items(), key=lambda item: repr(item[0]))),
         labels=dict(sorted(labels.items(), key=lambda item: repr(item[0]))),
         years=tuple(sorted(pc.unique(pc.year(table["datetime"])).to_pylist())),
@@ -144,7 +162,9 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
         ) from None
 
 
-def _join(shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules) -> pa.Table:
+def _join(
+    shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules, terms: SourceTerms
+) -> pa.Table:
     """Return the rows of one shard in `GATHERED_SCHEMA`."""
     texts = [rendered(fact, captions) for fact in patch_facts(patches, masks)]
     corner = pc.list_flatten(patches["transform"]).to_numpy().reshape(-1, 6)
@@ -156,6 +176,19 @@ def _join(shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules
         "known_mask": masks["known_mask"],
         "caption": [short for short, _ in texts],
         "caption_long": [long for _, long in texts],
+        "partner_id": patches["pair_id"],
+        "scene": _scenes(patches),
+        "datatake": [
+            f"{platform or ''}|{'' if orbit is None else orbit}"
+            for platform, orbit in zip(
+                patches["platform"].to_pylist(), patches["relative_orbit"].to_pylist(), strict=True
+            )
+        ],
+        "event_ids": [
+            sorted({f"{event['type']}:{event['id']}" for event in events})
+            for events in masks["events"].to_pylist()
+        ],
+        **columns_of(patches, masks, terms),
         "x_min": corner[:, 2],
         "y_max": corner[:, 5],
     }
@@ -169,6 +202,34 @@ def _join(shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules
         },
         schema=GATHERED_SCHEMA,
     )
+
+
+def _with_passes(table: pa.Table) -> pa.Table:
+    """Replace the parts of each pass, as `_join` left them, by its name."""
+    raw = table["datatake"].to_pylist()
+    parts = [value.split("|") for value in raw]
+    names = passes(
+        [platform or None for platform, _ in parts],
+        np.array([float(orbit or "nan") for _, orbit in parts]),
+        table["datetime"].to_numpy().astype("datetime64[us]"),
+    )
+    place = table.schema.get_field_index("datatake")
+    return table.set_column(place, GATHERED_SCHEMA.field("datatake"), pa.array(names, pa.string()))
+
+
+def _scenes(patches: pa.Table) -> list[str | None]:
+    """Return the scene of each patch: its item, or the tile and second where items are patches."""
+    scenes = []
+    for patch_id, platform, tile, time, record in zip(
+        *(patches[name].to_pylist() for name in ("patch_id", "platform", "mgrs", "datetime")),
+        patches["provenance"].to_pylist(),
+        strict=True,
+    ):
+        item = (record or {}).get("item")
+        if item and patch_id.startswith(item):
+            item = f"{platform or 'unknown'}_{tile or ''}_{time:%Y%m%dT%H%M%S}"
+        scenes.append(item or None)
+    return scenes
 
 
 def patch_facts(patches: pa.Table, masks: pa.Table) -> list[PatchFacts]:

@@ -20,6 +20,7 @@ from harmonize.gathering import GATHERED_SCHEMA, Gathered, centres
 from harmonize.hashing import draws
 from harmonize.places import Places
 from harmonize.splits import SplitPatches, assign
+from harmonize.ties import Kind, ties_of
 from landmark.dataset import SPLITS
 from landmark.manifest import Manifest
 from landmark.schema import METADATA_KEY, SCHEMA_VERSION
@@ -32,6 +33,7 @@ _ORDER = (
     *("patch_id", "sensor", "split", "drop_reason", "patch_file", "patch_row"),
     *("shard_file", "shard_row", "label_mask", "known_mask", "caption", "caption_long"),
     *("datetime", "lon", "lat", "epsg", "x_min", "y_max", "pair_id", "block"),
+    *("partner_id", "scene", "datatake", "event_ids", "licences", "attributions"),
 )
 _OWN_FIELDS = {
     "split": pa.field("split", pa.string(), nullable=False),
@@ -42,7 +44,8 @@ _OWN_FIELDS = {
 }
 #: Columns of index.parquet. `split` is "" for a dropped patch, whose `drop_reason` says why;
 #: `shard_file` is "" and `shard_row` -1 where shards/ does not hold the patch. `pair_id` is null
-#: unless the partner exists and is in the same split.
+#: unless the partner exists and is in the same split; `partner_id` is what the plan chose, so that
+#: a split can be audited. `licences` names the strictest first.
 INDEX_SCHEMA = pa.schema(
     [_OWN_FIELDS.get(name) or GATHERED_SCHEMA.field(name) for name in _ORDER],
     metadata={METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION}).encode()},
@@ -57,42 +60,48 @@ class Index:
         table: `INDEX_SCHEMA`: kept patches in the order of the shards (sensor, split, shard,
             row), dropped ones after them.
         warnings: One line each.
+        kept_whole: Kinds of ties that no two splits share.
     """
 
     table: pa.Table
     warnings: tuple[str, ...]
+    kept_whole: tuple[Kind, ...] = ()
 
 
 def build_index(gathered: Gathered, manifest: Manifest) -> Index:
     """Decide splits, shard numbers and partners of all patches."""
     table = gathered.table
-    patch_ids = table["patch_id"].to_pylist()
+    patches = SplitPatches(
+        patch_ids=table["patch_id"].to_pylist(),
+        places=places_of(table),
+        label_masks=table["label_mask"].to_numpy().astype(np.int64),
+        ties=ties_of(table),
+        years=pc.year(table["datetime"]).to_numpy(),
+    )
+    assignment = assign(patches, manifest.splits, manifest.seed)
+    columns = {"split": assignment.split, "drop_reason": assignment.drop_reason}
+    for name, values in (columns | {"block": assignment.block}).items():
+        table = table.append_column(_OWN_FIELDS[name], pa.array(values.tolist(), pa.string()))
+    table = _same_split_partners(table)
+    table = table.take(pa.array(_shard_order(table, manifest.seed)))
+    files, rows = _number(table, manifest.shards.rows)
+    table = table.append_column(_OWN_FIELDS["shard_file"], files).append_column(
+        _OWN_FIELDS["shard_row"], rows
+    )
+    table = table.select(_ORDER).cast(INDEX_SCHEMA).combine_chunks()
+    return Index(table, assignment.warnings, assignment.kept_whole)
+
+
+def places_of(table: pa.Table) -> Places:
+    """Return where the patches of a gathered table or an index lie."""
     x, y = centres(table)
-    places = Places(
+    return Places(
         epsg=table["epsg"].to_numpy().astype(np.int64),
         x=x,
         y=y,
         lon=table["lon"].to_numpy(),
         lat=table["lat"].to_numpy(),
     )
-    masks = table["label_mask"].to_numpy().astype(np.int64)
-    assignment = assign(SplitPatches(patch_ids, places, masks), manifest.splits, manifest.seed)
-    table = (
-        table.append_column(_OWN_FIELDS["split"], pa.array(assignment.split.tolist(), pa.string()))
-        .append_column(
-            _OWN_FIELDS["drop_reason"], pa.array(assignment.drop_reason.tolist(), pa.string())
-        )
-        .append_column(_OWN_FIELDS["block"], pa.array(assignment.block.tolist(), pa.string()))
-    )
-    table = _same_split_partners(table)
-    order = _shard_order(table, manifest.seed)
-    table = table.take(pa.array(order))
-    files, rows = _number(table, manifest.shards.rows)
-    table = table.append_column(_OWN_FIELDS["shard_file"], files).append_column(
-        _OWN_FIELDS["shard_row"], rows
-    )
-    table = table.select(_ORDER).cast(INDEX_SCHEMA).combine_chunks()
-    return Index(table, assignment.warnings)
 
 
 def without_shards(index: pa.Table, keep: frozenset[str]) -> pa.Table:

@@ -20,6 +20,7 @@ from harmonize.assembling import AssembleTask, assemble_shard, is_whole, plan_sh
 from harmonize.gathering import gather
 from harmonize.indexing import build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
+from harmonize.licences import SourceTerms
 from harmonize.publishing import Publication, is_published, publish, seal, unseal
 from harmonize.statistics import count_index
 from landmark import jobs
@@ -163,13 +164,13 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(dataset, names, manifest.captions)
+    gathered = gather(dataset, names, manifest.captions, SourceTerms.of(manifest))
     index = build_index(gathered, manifest)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))
     todo = [] if labels_only else [task for task in tasks if task.shard not in whole]
     table = without_shards(index.table, whole) if labels_only else index.table
-    publication = Publication(manifest, gathered, table, index.warnings)
+    publication = Publication(manifest, gathered, table, index.warnings, index.kept_whole)
     if todo or not is_published(dataset, publication):
         unseal(dataset)
     # An outdated shard goes before it is made again: a killed run leaves no split half old.

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from harmonize.assembling import remove_others
 from harmonize.cards import CardFacts, dataset_card
+from harmonize.croissant import croissant_json
 from harmonize.gathering import Gathered
 from harmonize.indexing import index_bytes
-from harmonize.queries import Gallery, Query, make_queries, queries_jsonl
+from harmonize.licences import summed
+from harmonize.queries import Gallery, Query, counts_tsv, make_queries, queries_jsonl
 from harmonize.relevance import (
     FILES,
     MOST_LINES,
@@ -23,6 +25,7 @@ from harmonize.relevance import (
     remove_qrels,
     write_qrels,
 )
+from harmonize.stac_collection import collection_json
 from harmonize.statistics import count_index, gallery_of, relevant_counts
 from landmark import loose_files
 from landmark.dataset import Dataset
@@ -38,12 +41,14 @@ class Publication:
         gathered: All patches with labels and sources.
         index: `INDEX_SCHEMA`, as it is to be written.
         split_warnings: What splitting warned of.
+        kept_whole: Kinds of ties that no two splits share.
     """
 
     manifest: Manifest
     gathered: Gathered
     index: pa.Table
     split_warnings: tuple[str, ...]
+    kept_whole: tuple[str, ...] = ()
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
@@ -79,21 +84,31 @@ class Publication:
     def texts(self) -> dict[str, bytes]:
         """File name in shards/ -> content, of the files small enough to hold."""
         shards = self.index["shard_file"].to_pylist()
+        statistics = count_index(self.index)
+        relevant = relevant_counts(self.queries, self.index)
         facts = CardFacts(
             manifest=self.manifest,
             gathered=self.gathered,
-            statistics=count_index(self.index),
+            statistics=statistics,
             queries=self.queries,
-            relevant=relevant_counts(self.queries, self.index),
+            relevant=relevant,
             has_qrels=self.has_qrels,
             example=next((name.removeprefix("shards/") for name in shards if name), ""),
             warnings=self.warnings,
+            kept_whole=self.kept_whole,
+            terms=summed(self.index),
         )
-        return {
+        files = {
             "index.parquet": index_bytes(self.index),
             "queries.jsonl": queries_jsonl(self.queries).encode(),
+            "query_counts.tsv": counts_tsv(self.queries, relevant).encode(),
             "README.md": dataset_card(facts).encode(),
         }
+        described = {
+            "croissant.json": croissant_json(self.manifest, self.index, statistics, files),
+            "collection.json": collection_json(self.manifest, self.index, statistics),
+        }
+        return files | {name: text.encode() for name, text in described.items() if text}
 
     @property
     def names(self) -> tuple[str, ...]:

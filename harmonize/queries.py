@@ -4,8 +4,8 @@
 - `combination`: two or three classes, in the published caption style (`water. trees`).
 - `held_out`: a combination whose exact label set is no train patch's, so that its text never
   occurs as a training caption.
-- `paraphrase`: a single class in other words.
-- `negation`: one class without another (`water without trees`).
+- `paraphrase`: a single class in other words, those kept for tests.
+- `negation`: one class without another (`water without trees`), where the manifest asks for it.
 
 Every query has at least `min_relevant` relevant patches in the gallery (split `corpus`, both
 sensors together).
@@ -99,13 +99,28 @@ def make_queries(
         *singles,
         *_combinations(gallery, frozenset(train_masks), rules, seed),
         *(paraphrase for query in singles for paraphrase in _paraphrases(query, texts)),
-        *_negations(gallery, singles, rules, seed),
+        *(_negations(gallery, singles, rules, seed) if rules.negations else ()),
     )
 
 
 def queries_jsonl(queries: Sequence[Query]) -> str:
     """Return queries as JSON lines."""
     return "".join(f"{json.dumps(asdict(query))}\n" for query in queries)
+
+
+def counts_tsv(queries: Sequence[Query], counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return how many corpus patches are relevant to each query, per sensor, as a table.
+
+    Args:
+        queries: All queries.
+        counts: Query id -> sensor -> relevant patches.
+    """
+    sensors = sorted({sensor for count in counts.values() for sensor in count})
+    lines = ["\t".join(("query", *sensors))]
+    lines += [
+        "\t".join((query.id, *(str(counts[query.id][s]) for s in sensors))) for query in queries
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _combinations(

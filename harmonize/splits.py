@@ -1,10 +1,9 @@
-"""Train, val and corpus: spatial blocks with a buffer between splits, or patches at random.
+"""Train, val and corpus: groups of spatial blocks with a buffer between, or patches at random.
 
 Blocks (`method: blocks`): every patch of both sensors and all dates in one block of `block_km`
-goes to one split, so that neither neighbours nor S1-S2 partners tell a model about its gallery.
-Blocks are dealt by iterative stratification over labels. Then a buffer is cut: where patches of
-two blocks of different splits lie within `buffer_cells` cells of each other, the split that holds
-more patches for its share gives up its own at that border (`drop_reason: buffer`).
+goes to one split. Blocks that share a scene, a pass (datatake), an event or an S1-S2 pair form a
+group and stay together (`harmonize.ties`); groups are dealt by iterative stratification over
+labels, area by area (`harmonize.dealing`). Then a buffer is cut (`harmonize.buffers`).
 
 Random (`method: random`): patches of equal label sets are shared out by a seeded hash of their
 id. Neighbours and partners land in different splits: scores on such a split flatter the model.
@@ -12,22 +11,24 @@ id. Neighbours and partners land in different splits: scores on such a split fla
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonize.buffers import Dealt, cut_buffer
+from harmonize.dealing import area_of, deal
 from harmonize.hashing import draws
-from harmonize.places import Places, block_ids, close_pairs
-from harmonize.stratify import deal_groups
+from harmonize.holdouts import held_places, held_years
+from harmonize.places import Places, block_ids
+from harmonize.split_warnings import Outcome, warnings_of
+from harmonize.ties import KINDS, Kind, Tie, components
 from landmark.dataset import SPLITS
 from landmark.manifest import Splits
 from landmark.taxonomy import CLASSES
 
-#: A buffer that drops more than this share of all patches is worth a warning.
-_MUCH_DROPPED = 0.3
+_CORPUS = SPLITS.index("corpus")
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,15 @@ class SplitPatches:
         patch_ids: Patch ids.
         places: Where the patches lie.
         label_masks: int64 bit masks of classes present.
+        ties: What else ties patches together.
+        years: int64, years of acquisition; None where no year is held out.
     """
 
     patch_ids: Sequence[str]
     places: Places
     label_masks: NDArray[np.int64]
+    ties: tuple[Tie, ...] = ()
+    years: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,59 +56,144 @@ class Assignment:
 
     Attributes:
         split: str, `train`, `val`, `corpus`, or "" for a dropped patch.
-        drop_reason: str, why it was dropped, or "".
+        drop_reason: str, why it was dropped (`buffer`, `held_out`), or "".
         block: str, spatial block.
+        kept_whole: Which kinds of ties no two splits share.
         warnings: One line each.
     """
 
     split: NDArray[np.str_]
     drop_reason: NDArray[np.str_]
     block: NDArray[np.str_]
+    kept_whole: tuple[Kind, ...]
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks and the patches in them; `of` (n,) int64 is each patch's position in `names`."""
+
+    names: NDArray[np.str_]
+    of: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Deal:
+    """Groups of blocks, dealt: `group` (blocks,) and `split` (groups,)."""
+
+    kinds: tuple[Kind, ...]
+    group: NDArray[np.int64]
+    split: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
 def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
-    """Decide the split of every patch; a pure function of its arguments."""
-    blocks = block_ids(patches.places, rules.block_km)
+    """Decide the split of every patch; a pure function of its arguments.
+
+    Raises:
+        InputError: What `hold_out` names cannot be found or read.
+    """
+    count = len(patches.places)
+    blocks = _Blocks(*np.unique(block_ids(patches.places, rules.block_km), return_inverse=True))
     shares = np.array([getattr(rules, split) for split in SPLITS], dtype=np.float64)
+    held = held_places(patches.places, patches.ties, rules.hold_out)
+    late = held_years(patches.years, rules.hold_out, count)
+    dropped = np.zeros(count, dtype=bool)
+    dealt = None
     if rules.method == "random":
         split = _at_random(patches, shares, seed)
-        dropped = np.zeros(split.size, dtype=bool)
-        warnings: list[str] = []
+        split[held | late] = _CORPUS
     else:
-        split, warnings = _by_block(patches, blocks, shares, seed)
-        dropped = _cut_buffer(patches.places, blocks, split, shares, rules, seed)
+        dealt = _deal_blocks(patches, blocks, held, late, rules, seed)
+        split = dealt.split[dealt.group[blocks.of]]
+        dropped = late & (split != _CORPUS)
+        near = Dealt(patches.places, blocks.of, split, blocks.names)
+        rows = np.flatnonzero(~dropped)
+        buffered = np.zeros(count, dtype=bool)
+        buffered[rows] = cut_buffer(near.take(rows), shares, rules.buffer_cells, seed)
+        dropped |= buffered
     kept = np.where(dropped, -1, split)
-    warnings += _kept_warnings(kept, dropped, patches.label_masks, shares)
+    outcome = Outcome(kept, dropped, patches.label_masks, shares, rules)
     return Assignment(
         split=np.array([*SPLITS, ""])[kept],
-        drop_reason=np.where(dropped, "buffer", ""),
-        block=blocks,
-        warnings=tuple(warnings),
+        drop_reason=np.where(dropped, np.where(late, "held_out", "buffer"), ""),
+        block=blocks.names[blocks.of] if count else np.empty(0, dtype=np.str_),
+        kept_whole=dealt.kinds if dealt else (),
+        warnings=warnings_of(outcome, *((dealt.kinds, dealt.counts) if dealt else ((), None))),
     )
 
 
-def _by_block(
-    patches: SplitPatches, blocks: NDArray[np.str_], shares: NDArray[np.float64], seed: int
-) -> tuple[NDArray[np.int64], list[str]]:
-    names, member = np.unique(blocks, return_inverse=True)
+def _deal_blocks(
+    patches: SplitPatches,
+    blocks: _Blocks,
+    held: NDArray[np.bool_],
+    late: NDArray[np.bool_],
+    rules: Splits,
+    seed: int,
+) -> _Deal:
+    """Deal groups of blocks with as many kinds of ties kept whole as the shares allow."""
+    shares = np.array([getattr(rules, split) for split in SPLITS], dtype=np.float64)
+    wanted = shares > 0
+    best: tuple[int, _Deal] | None = None
+    for kinds in _ladder(rules):
+        dealt = _deal_groups(patches, blocks, kinds, (held, late), rules, seed)
+        sizes = np.bincount(dealt.split, dealt.sizes, len(SPLITS))
+        filled = int(((sizes > 0) & wanted).sum())
+        strays = np.abs(sizes / max(sizes.sum(), 1) - shares).max()
+        if filled == wanted.sum() and strays <= rules.tolerance:
+            return dealt
+        if best is None or filled > best[0]:
+            best = filled, dealt
+    assert best is not None
+    return best[1]
+
+
+def _ladder(rules: Splits) -> Iterator[tuple[Kind, ...]]:
+    """Yield the kinds of ties to keep whole: those asked for, then without the widest, and so on.
+
+    S1-S2 pairs are never given up: the two patches show the same ground at the same time.
+    """
+    kinds = tuple(kind for kind in KINDS if kind in rules.groups)
+    yield kinds
+    while rules.relax and kinds and kinds[-1] != "pair":
+        kinds = kinds[:-1]
+        yield kinds
+
+
+def _deal_groups(
+    patches: SplitPatches,
+    blocks: _Blocks,
+    kinds: tuple[Kind, ...],
+    aside: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    rules: Splits,
+    seed: int,
+) -> _Deal:
+    ties = [tie for tie in patches.ties if tie.kind in kinds]
+    groups, group = components(blocks.of, blocks.names.size, ties)
+    member = group[blocks.of] if blocks.of.size else blocks.of
     counts = np.stack(
         [
-            np.bincount(member, weights=(patches.label_masks >> bit) & 1, minlength=names.size)
+            np.bincount(member, weights=(patches.label_masks >> bit) & 1, minlength=groups)
             for bit in range(len(CLASSES))
         ],
         axis=1,
     ).astype(np.int64)
-    sizes = np.bincount(member, minlength=names.size).astype(np.int64)
-    dealt = deal_groups(counts, sizes, shares, draws(names.tolist(), seed, "split-block"))
-    wanted = int((shares > 0).sum())
-    warnings = []
-    if names.size < wanted:
-        warnings.append(
-            f"only {names.size} spatial block{'s' if names.size != 1 else ''} for {wanted} "
-            "splits: make splits.block_km smaller, or fetch a larger area"
-        )
-    return dealt[member], warnings
+    sizes = np.bincount(member, minlength=groups).astype(np.int64)
+    # A group is named after its first block, so that its name lasts as long as the group does.
+    first = np.full(groups, blocks.names.size, dtype=np.int64)
+    np.minimum.at(first, group, np.arange(blocks.names.size))
+    names = blocks.names[first].tolist() if groups else []
+    held, late = aside
+    set_aside = np.bincount(member, held, groups) > 0
+    set_aside |= np.bincount(member, late, groups) == sizes
+    split = np.full(groups, _CORPUS, dtype=np.int64)
+    rows = np.flatnonzero(~set_aside)
+    chosen = [names[row] for row in rows]
+    shares = np.array([getattr(rules, name) for name in SPLITS], dtype=np.float64)
+    areas = [area_of(name, rules.block_km) for name in chosen]
+    split[rows] = deal(chosen, areas, counts[rows], sizes[rows], shares, seed)
+    return _Deal(kinds, group, split, counts, sizes)
 
 
 def _at_random(patches: SplitPatches, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
@@ -123,92 +213,3 @@ def _at_random(patches: SplitPatches, shares: NDArray[np.float64], seed: int) ->
     split = np.empty(order.size, dtype=np.int64)
     split[order] = np.minimum(np.searchsorted(np.cumsum(shares), position, side="right"), last)
     return split
-
-
-def _cut_buffer(
-    places: Places,
-    blocks: NDArray[np.str_],
-    split: NDArray[np.int64],
-    shares: NDArray[np.float64],
-    rules: Splits,
-    seed: int,
-) -> NDArray[np.bool_]:
-    """Return which patches to drop so that no two of different splits lie within the buffer.
-
-    Borders between two blocks of different splits are cut one after the other, in the order of a
-    seeded draw. At each, the split that by then holds more patches for its share gives up its
-    patches that are too close (of equals the earlier split), unless it would be left empty.
-    """
-    # Dates and sensors share places, and a place lies in one block: compare places, not patches.
-    keys = np.stack([places.epsg.astype(np.float64), places.x, places.y], axis=1)
-    _, first, member, weight = np.unique(
-        keys, axis=0, return_index=True, return_inverse=True, return_counts=True
-    )
-    spots, held = places.take(first), split[first]
-    names, block = np.unique(blocks[first], return_inverse=True)
-    loads = np.bincount(held, weight, len(SPLITS))
-    dropped = np.zeros(first.size, dtype=bool)
-    for pairs in _borders(spots, held, block, names, rules.buffer_cells, seed):
-        alive = pairs[:, ~dropped[pairs].any(axis=0)]
-        if not alive.size:
-            continue
-        sides = [np.unique(side) for side in alive]
-        order = sorted((0, 1), key=lambda i: (-loads[s := held[sides[i][0]]] / shares[s], s))
-        lost = [weight[side].sum() for side in sides]
-        survivors = [i for i in order if lost[i] < loads[held[sides[i][0]]]]
-        giver = survivors[0] if survivors else order[0]
-        dropped[sides[giver]] = True
-        loads[held[sides[giver][0]]] -= lost[giver]
-    return dropped[member]
-
-
-def _borders(
-    spots: Places,
-    held: NDArray[np.int64],
-    block: NDArray[np.int64],
-    names: NDArray[np.str_],
-    buffer_cells: int,
-    seed: int,
-) -> list[NDArray[np.int64]]:
-    """Return the close pairs (2, n) of every border between two blocks of different splits."""
-    found = []
-    for one, other in itertools.combinations(range(len(SPLITS)), 2):
-        rows = np.flatnonzero(held == one), np.flatnonzero(held == other)
-        found.append(np.stack(close_pairs(spots, *rows, buffer_cells)))
-    pairs = np.concatenate(found, axis=1)
-    sides = np.sort(block[pairs], axis=0)
-    borders, border = np.unique(sides, axis=1, return_inverse=True)
-    titles = [f"{names[a]}|{names[b]}" for a, b in borders.T]
-    rank = np.argsort(np.argsort(draws(titles, seed, "split-border"), kind="stable"))
-    order = np.argsort(rank[border], kind="stable")
-    starts = np.cumsum(np.bincount(rank[border], minlength=rank.size))[:-1]
-    return np.split(pairs[:, order], starts, axis=1)
-
-
-def _kept_warnings(
-    kept: NDArray[np.int64],
-    dropped: NDArray[np.bool_],
-    label_masks: NDArray[np.int64],
-    shares: NDArray[np.float64],
-) -> list[str]:
-    warnings = []
-    if dropped.any() and dropped.mean() > _MUCH_DROPPED:
-        warnings.append(
-            f"the buffer between splits drops {dropped.mean():.0%} of all patches: "
-            "make splits.block_km larger or splits.buffer_cells smaller"
-        )
-    if kept.size:
-        warnings += [
-            f"split {name} is empty"
-            for s, name in enumerate(SPLITS)
-            if shares[s] > 0 and not (kept == s).any()
-        ]
-    for bit, name in enumerate(CLASSES):
-        carried = ((label_masks >> bit) & 1).astype(bool)
-        here = {SPLITS[s] for s in np.unique(kept[carried & (kept >= 0)])}
-        lacking = [
-            s for i, s in enumerate(SPLITS) if s != "val" and shares[i] > 0 and s not in here
-        ]
-        if carried.any() and lacking:
-            warnings.append(f"{name}: occurs, but not in {' nor '.join(lacking)}")
-    return warnings

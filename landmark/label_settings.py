@@ -100,6 +100,12 @@ class LabelSource(Model):
     mask_clouds: bool = Field(
         False, description="Leave cloudy pixels (the patch's own SCL) out of the shares."
     )
+    licence: str | None = Field(
+        None, description="Licence (SPDX identifier); default: the producer's."
+    )
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: the producer's."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -183,6 +189,10 @@ class EventSource(Model):
         (80,), description="Codes of permanent water in `permanent_water` (80: WorldCover)."
     )
     version: str = Field("", description="Version or date of the source, recorded per patch.")
+    licence: str | None = Field(None, description="Licence (SPDX identifier); default: not stated.")
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: none."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

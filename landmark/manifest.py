@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from landmark.catalog_rules import Catalog, FileAccess
 from landmark.label_settings import CaptionRules, EventSource, LabelRules, LabelSource
-from landmark.manifest_model import Model, Period
+from landmark.manifest_model import Area, Model, Period
+from landmark.manifest_splits import Queries, Splits
 from landmark.sampling_rules import AroundEvents, Looks, Sampling, Strata
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
@@ -43,37 +44,6 @@ def _known_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(band for band in S2_BANDS if band in bands)
 
 
-class Area(Model):
-    """Where: a box in degrees, or a vector file."""
-
-    bbox: tuple[float, float, float, float] | None = Field(
-        None,
-        description="West, south, east, north, degrees; west > east crosses the 180th meridian.",
-    )
-    file: str | None = Field(
-        None, description="Vector file (any format GDAL reads) whose union is the area."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.bbox is None) == (self.file is None):
-            raise ValueError("give either bbox or file")
-        if self.bbox is not None:
-            west, south, east, north = self.bbox
-            if not (-180 <= west <= 180 and -180 <= east <= 180):
-                raise ValueError(f"bbox longitude out of range -180..180: {west}, {east}")
-            if not (-90 <= south <= 90 and -90 <= north <= 90):
-                raise ValueError(f"bbox latitude out of range -90..90: {south}, {north}")
-            # A box that crosses the 180th meridian has west > east; so has one typed wrongly.
-            crosses = west > 0 > east and east + 360 - west <= 180
-            if not (west < east or crosses) or south >= north:
-                raise ValueError(
-                    "bbox must be west, south, east, north with west < east (or less than half "
-                    "way round across the 180th meridian) and south < north"
-                )
-        return self
-
-
 class SensorSource(Model):
     """What both sensors share."""
 
@@ -90,6 +60,9 @@ class SensorSource(Model):
     )
     licence: str | None = Field(
         None, description="Licence recorded per patch where the items name none."
+    )
+    attribution: str | None = Field(
+        None, description="Sentence that names the source; default: the Copernicus notice."
     )
     orbit_state: Literal["ascending", "descending"] | None = Field(
         None, description="Keep only scenes of this orbit direction."
@@ -178,40 +151,6 @@ class Pairing(Model):
         72.0, gt=0, description="Largest gap in time between the two patches of a pair."
     )
     required: bool = Field(False, description="Leave out patches that have no partner.")
-
-
-class Splits(Model):
-    """Train, val and corpus (the retrieval gallery)."""
-
-    method: Literal["blocks", "random"] = Field(
-        "blocks", description="Spatial blocks with a buffer, or patches at random (leaks)."
-    )
-    train: float = Field(0.6, ge=0, le=1, description="Share of train.")
-    val: float = Field(0.1, ge=0, le=1, description="Share of val.")
-    corpus: float = Field(0.3, ge=0, le=1, description="Share of corpus.")
-    block_km: float = Field(12.0, gt=0, description="Edge of a spatial block, km.")
-    buffer_cells: int = Field(
-        1, ge=0, description="Patches within this many cells of another split are dropped."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        total = self.train + self.val + self.corpus
-        if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"train + val + corpus is {total:g}, not 1")
-        return self
-
-
-class Queries(Model):
-    """Text queries with relevance."""
-
-    min_relevant: int = Field(
-        5, ge=1, description="Combinations with fewer relevant corpus patches are left out."
-    )
-    max_combinations: int = Field(40, ge=0, description="How many combinations at most.")
-    qrels: Literal["auto", "always"] = Field(
-        "auto", description="Write qrels files under 5 million lines, or always."
-    )
 
 
 class Shards(Model):

@@ -218,6 +218,9 @@ def _hrefs(manifest: Manifest) -> Iterator[tuple[strict_yaml.Path, str]]:
     if sampling.strata is not None:
         for j, raster in enumerate(sampling.strata.rasters):
             yield ("sampling", "strata", "rasters", j), raster
+    for i, region in enumerate(manifest.splits.hold_out.regions):
+        if region.file is not None:
+            yield ("splits", "hold_out", "regions", i, "file"), region.file
     for i, source in enumerate(manifest.labels):
         for j, raster in enumerate(source.rasters):
             yield ("labels", i, "rasters", j), raster

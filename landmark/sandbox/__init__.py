@@ -20,7 +20,7 @@ from landmark.progress import Progress, Silent
 from landmark.sandbox.places import Size
 
 #: Raised whenever the bytes of a sandbox change.
-SANDBOX_VERSION = 1
+SANDBOX_VERSION = 2
 _MARKER = "sandbox.json"
 
 

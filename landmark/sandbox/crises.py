@@ -6,26 +6,30 @@ these polygons, so that vectors and pixels agree to the pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import rasterize, shapes
 from rasterio.transform import Affine
-from shapely import MultiPolygon, Polygon, set_precision, transform, union_all
+from shapely import MultiPolygon, Polygon, box, set_precision, transform, union_all
 from shapely.geometry import shape as as_geometry
 from shapely.geometry.base import BaseGeometry
 
 from landmark.sandbox import fields
 from landmark.sandbox.ground import Ground
-from landmark.sandbox.places import Place
+from landmark.sandbox.places import Place, later, scenes_of, window_of
 from landmark.sandbox.surfaces import Surface
 
 Mask = NDArray[np.bool_]
 
 #: Distance around affected areas that counts as looked at, m.
 _ANALYSED_M = 2500.0
+#: Width of the strip along a scene's edge that no event reaches into, pixels.
+_EDGE = 6
+#: Margin of the looked-at area to the scene's edge, m; narrower than `_EDGE`.
+_MARGIN_M = 30.0
 #: Parts smaller than this are left out of the vectors, m2.
 _SMALLEST_M2 = 3000.0
 _WATER = (Surface.LAKE, Surface.RIVER)
@@ -91,12 +95,57 @@ def strike(ground: Ground) -> tuple[NDArray[np.uint8], tuple[Crisis, ...]]:
     crises = []
     for plan in _PLANS[ground.place.name]:
         wanted = _within(plan.part, _MASKS[plan.type](ground, plan))
-        crisis = _outline(ground.place, plan, wanted)
-        if crisis.areas:
-            struck = _burn_in(ground.place, crisis.areas)
-            _CHANGES[plan.type](after, struck)
-            crises.append(crisis)
+        for scene, own in _by_scene(ground.place, plan):
+            window = window_of(scene, ground.place)
+            crisis = _outline(
+                scene, own, wanted[window] if own is plan else _off_edge(wanted[window])
+            )
+            if own is not plan:
+                crisis = replace(crisis, analysed=_looked_at(scene, crisis.analysed))
+            if crisis.areas:
+                _CHANGES[plan.type](after[window], _burn_in(scene, crisis.areas))
+                crises.append(crisis)
     return after, tuple(crises)
+
+
+def _by_scene(place: Place, plan: _Plan) -> list[tuple[Place, _Plan]]:
+    """Return the scenes of a place, each with an event of its own, dated as the scene is."""
+    if place.scenes == 1:
+        return [(place, plan)]
+    return [
+        (
+            scene,
+            replace(
+                plan,
+                id=f"{plan.id}-{number}",
+                start=later(plan.start, scene.days),
+                end=later(plan.end, scene.days),
+            ),
+        )
+        for number, scene in enumerate(scenes_of(place), start=1)
+    ]
+
+
+def _looked_at(scene: Place, analysed: MultiPolygon) -> MultiPolygon:
+    """Return the part of an analysed area that the scene shows.
+
+    A margin keeps the outline inside of it: in longitude and latitude the straight edge of a scene
+    bends by some metres.
+    """
+    west, south, east, north = scene.bounds
+    margin = _MARGIN_M
+    inside = box(west + margin, south + margin, east - margin, north - margin)
+    kept = analysed.intersection(_move(inside, to_lonlat(scene)))
+    parts = kept.geoms if isinstance(kept, MultiPolygon) else (kept,)
+    return MultiPolygon([p for p in parts if isinstance(p, Polygon) and not p.is_empty])
+
+
+def _off_edge(mask: Mask) -> Mask:
+    """Return a mask that stays clear of the scene's edge, beyond which nobody looked."""
+    kept = np.zeros_like(mask)
+    inner = np.s_[_EDGE:-_EDGE, _EDGE:-_EDGE]
+    kept[inner] = mask[inner]
+    return kept
 
 
 def to_lonlat(place: Place) -> Transformer:

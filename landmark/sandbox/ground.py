@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.sandbox import fields
-from landmark.sandbox.places import Place
+from landmark.sandbox.places import Place, window_of
 from landmark.sandbox.surfaces import Surface
 
 #: Leaning of the five widespread covers per place, in standard deviations of their noise.
@@ -50,6 +50,19 @@ class Ground:
     relief: fields.Field
     river: fields.Field
     towns: tuple[Town, ...]
+
+    def within(self, scene: Place) -> Ground:
+        """Return the part of the ground that a scene of the place shows (towns: none)."""
+        window = window_of(scene, self.place)
+        return Ground(
+            scene,
+            self.seed,
+            self.surface[window],
+            self.parcels[window],
+            self.relief[window],
+            self.river[window],
+            (),
+        )
 
 
 def build_ground(place: Place, seed: int, threads: int = 1) -> Ground:

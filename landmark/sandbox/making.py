@@ -21,7 +21,16 @@ from landmark.sandbox import catalog, labels, optics, radar
 from landmark.sandbox.crises import Crisis, strike
 from landmark.sandbox.files import write_cog
 from landmark.sandbox.ground import Ground, build_ground
-from landmark.sandbox.places import Optical, Phase, Place, Radar, Size, places
+from landmark.sandbox.places import (
+    Optical,
+    Phase,
+    Place,
+    Radar,
+    Size,
+    places,
+    scenes_of,
+    window_of,
+)
 
 #: Files made at a time at most: each holds a few bands' worth of memory.
 _MOST_THREADS = 4
@@ -55,8 +64,10 @@ def make_sandbox(folder: Path, size: Size, seed: int, progress: Progress) -> Non
 
 
 def _count_files(place: Place) -> int:
-    optical = len(place.optical) * (len(S2_BANDS) + 1)
-    return optical + sum(len(p.polarisations) for p in place.radar) + 3 + (place.name == "north")
+    scenes = scenes_of(place)
+    optical = sum(len(scene.optical) for scene in scenes) * (len(S2_BANDS) + 1)
+    radar = sum(len(product.polarisations) for scene in scenes for product in scene.radar)
+    return optical + radar + 3 + (place.name == "north")
 
 
 @contextmanager
@@ -89,19 +100,35 @@ def _make_place(
     tasks += [partial(labels.write_truth, folder, place, s, p) for p, s in surfaces.items()]
     _run(pool, tasks, progress)
     items = []
-    for phase, surface in surfaces.items():
-        state = optics.make_state(ground, surface, phase)
-        optical = [p for p in place.optical if p.phase == phase]
-        items += _make_optical(folder, ground, state, optical, pool, progress)
-        sar = [p for p in place.radar if p.phase == phase]
-        tasks = [
-            partial(_write_radar, folder, ground, state, product, polarisation)
-            for product in sar
-            for polarisation in product.polarisations
-        ]
-        _run(pool, tasks, progress)
-        items += [catalog.radar_item(place, product) for product in sar]
+    for scene in scenes_of(place):
+        part = ground.within(scene)
+        for phase, surface in surfaces.items():
+            shown = surface[window_of(scene, place)]
+            items += _make_scene(folder, part, shown, phase, pool, progress)
     return _Made(items, crises)
+
+
+def _make_scene(
+    folder: Path,
+    ground: Ground,
+    surface: NDArray[np.uint8],
+    phase: Phase,
+    pool: ThreadPoolExecutor,
+    progress: Progress,
+) -> list[pystac.Item]:
+    """Write what both sensors saw of one scene at one date."""
+    scene = ground.place
+    state = optics.make_state(ground, surface, phase)
+    optical = [p for p in scene.optical if p.phase == phase]
+    items = _make_optical(folder, ground, state, optical, pool, progress)
+    sar = [p for p in scene.radar if p.phase == phase]
+    tasks: list[Callable[[], Any]] = [
+        partial(_write_radar, folder, ground, state, product, polarisation)
+        for product in sar
+        for polarisation in product.polarisations
+    ]
+    _run(pool, tasks, progress)
+    return [*items, *(catalog.radar_item(scene, product) for product in sar)]
 
 
 def _make_optical(

@@ -88,7 +88,7 @@ def make_state(ground: Ground, surface: NDArray[np.uint8], phase: Phase) -> Stat
         (Surface.WINTER_CROP, Surface.SUMMER_CROP, Surface.ORCHARD, Surface.PASTURE),
     )
     stray += np.where(tilled, (lots - np.float32(0.5)) * np.float32(2.6), np.float32(0.0))
-    dryness = season(place.name, phase)[surface]
+    dryness = season(place.region, phase)[surface]
     dryness += column("spread")[surface] * stray
     np.clip(dryness, 0.0, 1.0, out=dryness)
 

@@ -1,11 +1,14 @@
 """The two places of the synthetic Earth, and the acquisitions over them.
 
 One place lies in a northern UTM zone, one in a southern zone. Both are squares on the lattice of
-`landmark.grid`, so that pixels of 10, 20 and 60 m line up with patch frames.
+`landmark.grid`, so that pixels of 10, 20 and 60 m line up with patch frames. A place is seen in
+one or several scenes: squares of it that were acquired on days of their own, by passes of their
+own, so that a corpus can be split without tearing a scene apart.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +21,11 @@ BLOCK_CELLS = 10
 #: Metres a Sentinel-1 raster reaches beyond the place to the west and to the north (no data).
 RADAR_MARGIN_WEST_M = 130
 RADAR_MARGIN_NORTH_M = 70
+#: Days between the acquisitions of neighbouring scenes of a place.
+_SCENE_DAYS = 3
+#: Relative orbits and days of a repeat cycle of Sentinel-2 and Sentinel-1.
+_S2_CYCLE = (143, 10)
+_S1_CYCLE = (175, 12)
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,8 @@ class Place:
         tile: MGRS tile the place lies in.
         optical: Sentinel-2 products.
         radar: Sentinel-1 products.
+        scenes: Scenes along each side of the place.
+        days: How much later than those of the first scene the acquisitions are.
     """
 
     name: str
@@ -96,6 +106,13 @@ class Place:
     tile: str
     optical: tuple[Optical, ...]
     radar: tuple[Radar, ...]
+    scenes: int = 1
+    days: int = 0
+
+    @property
+    def region(self) -> str:
+        """`north` or `south`, for a scene of a place too."""
+        return self.name.split("-")[0]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,13 +172,83 @@ def places(size: Size) -> tuple[Place, ...]:
     """Return the places of a sandbox.
 
     Args:
-        size: `demo`: 3 x 3 blocks of 12 km per place. `small`: 7 x 7 cells of 1.2 km that reach
-            over the corner where four blocks meet.
+        size: `demo`: 3 x 3 blocks of 12 km per place, each block a scene. `small`: 7 x 7 cells of
+            1.2 km that reach over the corner where four blocks meet, seen in one scene.
     """
     if size == "demo":
-        return (_NORTH, _SOUTH)
+        return (replace(_NORTH, scenes=3), replace(_SOUTH, scenes=3))
     shift = (BLOCK_CELLS - 3) * CELL * 10.0
     return tuple(
         replace(p, x_min=p.x_min + shift, y_max=p.y_max - shift, size=7 * CELL)
         for p in (_NORTH, _SOUTH)
     )
+
+
+def scenes_of(place: Place) -> tuple[Place, ...]:
+    """Return what the scenes of a place show, from the north-west on, each as a place of its own.
+
+    No two scenes share a pass: each was acquired some days later than the one before, and its
+    relative orbit is the one the satellites fly on that day.
+    """
+    if place.scenes == 1:
+        return (place,)
+    side = place.size // place.scenes
+    return tuple(
+        _scene(place, row, column, side)
+        for row in range(place.scenes)
+        for column in range(place.scenes)
+    )
+
+
+def window_of(scene: Place, place: Place) -> tuple[slice, slice]:
+    """Return rows and columns (10 m) of a place that one of its scenes shows."""
+    top = round((place.y_max - scene.y_max) / 10.0)
+    left = round((scene.x_min - place.x_min) / 10.0)
+    return (slice(top, top + scene.size), slice(left, left + scene.size))
+
+
+def _scene(place: Place, row: int, column: int, side: int) -> Place:
+    days = (row * place.scenes + column) * _SCENE_DAYS
+    return replace(
+        place,
+        name=f"{place.name}-{row}{column}",
+        x_min=place.x_min + 10.0 * side * column,
+        y_max=place.y_max - 10.0 * side * row,
+        size=side,
+        # The edge of the swath cuts a corner in the west of the place only.
+        optical=tuple(
+            replace(
+                product,
+                time=later(product.time, days),
+                generated=later(product.generated, days),
+                relative_orbit=_orbit(product.relative_orbit, days, _S2_CYCLE),
+                swath_edge=product.swath_edge and column == 0,
+            )
+            for product in place.optical
+        ),
+        radar=tuple(
+            replace(
+                product,
+                time=later(product.time, days),
+                relative_orbit=_orbit(product.relative_orbit, days, _S1_CYCLE),
+                absolute_orbit=product.absolute_orbit + round(days * _S1_CYCLE[0] / _S1_CYCLE[1]),
+            )
+            for product in place.radar
+        ),
+        scenes=1,
+        days=days,
+    )
+
+
+def later(time: str, days: int) -> str:
+    """Return an ISO 8601 day or UTC time some days later, in the same form."""
+    if "T" not in time:
+        return (dt.date.fromisoformat(time) + dt.timedelta(days)).isoformat()
+    moved = dt.datetime.fromisoformat(time) + dt.timedelta(days)
+    return moved.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _orbit(first: int, days: int, cycle: tuple[int, int]) -> int:
+    """Return the relative orbit flown `days` after `first`, at about the same time of the day."""
+    orbits, length = cycle
+    return (first - 1 + round(days * orbits / length)) % orbits + 1

@@ -9,6 +9,7 @@ import yaml
 from harmonize.assembling import assemble_shard, plan_shards
 from harmonize.gathering import gather
 from harmonize.indexing import build_index
+from harmonize.licences import SourceTerms
 from harmonize.publishing import Publication, publish
 from landmark.dataset import Dataset
 from landmark.manifest import Manifest
@@ -22,9 +23,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def publication(dataset: Dataset, rules: Manifest) -> Publication:
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
-    gathered = gather(dataset, names)
+    gathered = gather(dataset, names, SourceTerms.of(rules))
     index = build_index(gathered, rules)
-    return Publication(rules, gathered, index.table, index.warnings)
+    return Publication(rules, gathered, index.table, index.warnings, index.kept_whole)
 
 
 def card(dataset: Dataset, **changes: object) -> str:
@@ -35,7 +36,8 @@ def test_header_is_the_hubs(dataset: Dataset) -> None:
     text = card(dataset)
     header = yaml.safe_load(text.split("---\n")[1])
     assert header["pretty_name"] == "tiny"
-    assert header["license"] == ["cc0-1.0"]
+    # The floods of the test data state no licence, and CORINE has terms of its own.
+    assert header["license"] == ["other", "cc0-1.0"]
     assert header["size_categories"] == ["n<1K"]
     assert "synthetic" in header["tags"]
     assert [config["config_name"] for config in header["configs"]] == ["s1", "s2"]

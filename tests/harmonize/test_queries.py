@@ -20,7 +20,7 @@ def masks(n: int) -> np.ndarray:
 LABELS = masks(400)
 GALLERY = Gallery(LABELS, np.full(400, ALL_MASK))
 TRAIN = set(masks(100).tolist())
-RULES = Queries(min_relevant=5, max_combinations=30)
+RULES = Queries(min_relevant=5, max_combinations=30, negations=True)
 
 
 def test_every_query_has_enough_relevant_patches() -> None:

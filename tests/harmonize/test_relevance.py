@@ -17,7 +17,9 @@ LABELS = (RNG.random((120, 12)) < 0.3) @ (1 << np.arange(12))
 KNOWN = LABELS | ((RNG.random((120, 12)) < 0.8) @ (1 << np.arange(12)))
 IDS = [f"p{i:03d}" for i in range(120)]
 DOCUMENTS = Documents(IDS, Gallery(LABELS, KNOWN))
-QUERIES = make_queries(DOCUMENTS.gallery, set(), Queries(max_combinations=12), seed=0)
+QUERIES = make_queries(
+    DOCUMENTS.gallery, set(), Queries(max_combinations=12, negations=True), seed=0
+)
 
 
 @pytest.fixture(scope="module")

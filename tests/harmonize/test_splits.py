@@ -216,7 +216,7 @@ def test_zone_border_neighbours_are_close() -> None:
 
 def test_few_blocks_are_said() -> None:
     result = assign(patches(lattice(square(4))), Splits(), seed=0)
-    assert any("only 1 spatial block for 3 splits" in line for line in result.warnings)
+    assert any("only 1 group of spatial blocks for 3 splits" in line for line in result.warnings)
     assert any("split val is empty" in line for line in result.warnings)
 
 
