@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from harmonize.captions import caption
 from harmonize.hashing import draws
-from harmonize.synonyms import SYNONYMS
 from landmark.manifest import Queries
 from landmark.relevance import relevant
+from landmark.synonyms import load_synonyms
 from landmark.taxonomy import CLASSES, CRISIS_MASK, bit, mask_of, names_of
 
 
@@ -94,10 +94,11 @@ def make_queries(
         for name in CLASSES
         if gallery.count(bit(name)) >= rules.min_relevant
     ]
+    texts = load_synonyms().test
     return (
         *singles,
         *_combinations(gallery, frozenset(train_masks), rules, seed),
-        *(paraphrase for query in singles for paraphrase in _paraphrases(query)),
+        *(paraphrase for query in singles for paraphrase in _paraphrases(query, texts)),
         *_negations(gallery, singles, rules, seed),
     )
 
@@ -136,11 +137,11 @@ def _combinations(
     return [query for query in candidates if query in chosen]
 
 
-def _paraphrases(single: Query) -> list[Query]:
+def _paraphrases(single: Query, texts: Mapping[str, tuple[str, ...]]) -> list[Query]:
     (name,) = single.classes
     return [
         Query(f"paraphrase-{_slug(name)}-{number}", text, "paraphrase", (name,), (), single.id)
-        for number, text in enumerate(SYNONYMS[name], start=1)
+        for number, text in enumerate(texts[name], start=1)
     ]
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonize.captions import Event, PatchFacts, caption, caption_long, join_words
-from harmonize.synonyms import SYNONYMS
 from landmark.taxonomy import ALL_MASK, CLASSES, LAND_COVER_MASK, mask_of
 
 NAN = float("nan")
@@ -135,13 +134,3 @@ def test_join_has_one_and(words: list[str]) -> None:
     text = join_words(words)
     assert text.count(" and ") == (len(words) > 1)
     assert text.replace(" and ", ", ").split(", ") == words
-
-
-def test_synonyms_cover_all_classes_and_name_none() -> None:
-    assert tuple(SYNONYMS) == CLASSES
-    texts = [text for texts in SYNONYMS.values() for text in texts]
-    assert len(set(texts)) == len(texts)
-    for text in texts:
-        assert text == text.lower()
-        for name in CLASSES:
-            assert not re.search(rf"\b{name.lower()}\b", text), (text, name)
