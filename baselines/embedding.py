@@ -2,7 +2,8 @@
 
 `runs/<name>/embeddings/<sensor>-<split>.parquet` holds `patch_id` and `vector`, in shard order;
 for a model of kind `classes` the vector is the twelve class probabilities, for kind `concepts`
-these and then the unit vector. A file is a function of the model's weights and config and of the shards; it is made again when one of them changed.
+these and then the unit vector. A file is a function of the model's weights and config and of the
+shards; it is made again when one of them changed.
 """
 
 from __future__ import annotations

@@ -264,8 +264,8 @@ def _read(path: Path, name: str) -> Mapping[str, Tensor]:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
-            f"weights {name}: hold more than tensors and plain values, and are not read for that; "
-            "save the state dict as safetensors where you trust the file"
+            f"weights {name}: are damaged, or hold more than tensors and plain values and are not "
+            "read for that; save the state dict as safetensors where you trust the file"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -36,11 +36,11 @@ def scipy_harmonics(lon: float, lat: float, degree: int) -> list[float]:
     return values
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(lon=LON, lat=LAT)
 def test_harmonics_are_those_of_scipy(lon: float, lat: float) -> None:
-    got = spherical_harmonics(torch.tensor([[lon, lat]]).double(), 12)[0]
-    np.testing.assert_allclose(got.numpy(), scipy_harmonics(lon, lat, 12), atol=1e-12)
+    got = spherical_harmonics(torch.tensor([[lon, lat]], dtype=torch.float64), 8)[0]
+    np.testing.assert_allclose(got.numpy(), scipy_harmonics(lon, lat, 8), atol=1e-12)
 
 
 @pytest.mark.parametrize("place", [(11.3, 44.5), (-170.0, -89.99), (179.9, 90.0)])
@@ -51,7 +51,7 @@ def test_high_degrees_keep_their_digits(place: tuple[float, float]) -> None:
 
 
 def test_the_first_terms_are_those_of_satclips_table() -> None:
-    """Constants of the published table: 0.886..., 0.4886... and 1.534..., in the order m = -1..1."""
+    """Constants of the published table, in the order m = -1..1."""
     lon, lat = 20.0, 30.0
     azimuth, polar = math.radians(lon + 180), math.radians(lat + 90)
     encoder = LocationEncoder(LocationConfig(degree=2, zonal=SATCLIP_ZONAL))
@@ -91,7 +91,7 @@ def test_a_satclip_checkpoint_says_how_it_is_built() -> None:
 
 
 def test_another_checkpoint_is_one_line() -> None:
-    with pytest.raises(InputError, match="x.ckpt: holds no SatCLIP location encoder"):
+    with pytest.raises(InputError, match=r"x\.ckpt: holds no SatCLIP location encoder"):
         satclip_layers({"fc.weight": torch.zeros(2, 2)}, "x.ckpt")
     layers = {"layers.0.weight": torch.zeros(8, 10), "last_layer.weight": torch.zeros(4, 8)}
     with pytest.raises(InputError, match="takes 10 features, no square"):

@@ -265,17 +265,23 @@ SPLIT = Rows(
 
 def objective(name: str, **fields: Any) -> Any:
     recipe = change(RECIPES[name], name, **fields)
-    places = Places(np.array([[9.0, 45.0 + k] for k in (0, 1, 2, 3, 0)]), np.array([4, -1, 2, 0, 1]))
+    places = Places(
+        np.array([[9.0, 45.0 + k] for k in (0, 1, 2, 3, 0)]), np.array([4, -1, 2, 0, 1])
+    )
     return build_objective(
-        Material(recipe, {"s1": SPLIT, "s2": SPLIT}, WordEncoder(8), CPU, dict.fromkeys(("s1", "s2"), places))
+        Material(
+            recipe,
+            {"s1": SPLIT, "s2": SPLIT},
+            WordEncoder(8),
+            CPU,
+            dict.fromkeys(("s1", "s2"), places),
+        )
     )
 
 
 def outputs(seed: int) -> dict[str, Output]:
     return {
-        sensor: Output(
-            unit(5, 8, seed + k).requires_grad_(), torch.randn(5, 12).requires_grad_()
-        )
+        sensor: Output(unit(5, 8, seed + k).requires_grad_(), torch.randn(5, 12).requires_grad_())
         for k, sensor in enumerate(("s1", "s2"))
     }
 
@@ -408,13 +414,15 @@ def test_wordings_name_every_class_in_drawn_order_and_other_words() -> None:
 
 def test_the_vector_of_a_late_text_does_not_depend_on_what_came_before() -> None:
     class Counting(WordEncoder):
-        calls: list[list[str]] = []
+        def __init__(self) -> None:
+            super().__init__(8)
+            self.calls: list[list[str]] = []
 
         def encode(self, texts: list[str]) -> np.ndarray:
             self.calls.append(texts)
             return super().encode(texts)
 
-    encoder = Counting(8)
+    encoder = Counting()
     table = TextTable(encoder, ["water", "trees"], CPU)
     late = table.place("crops")
     table.vectors(Sides(), np.array([0, late]))

@@ -30,7 +30,7 @@ def test_a_constant_rate_stays_at_its_peak() -> None:
     assert {rate(step, 100, recipe) for step in range(10, 100)} == {1.0}
 
 
-@pytest.mark.parametrize("steps", [10, 100, 333])
+@pytest.mark.parametrize("steps", [25, 100])
 def test_one_cycle_is_that_of_torch(steps: int) -> None:
     recipe = change(PLAIN, "", schedule="onecycle", lr=1e-3)
     optimiser = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-3)

@@ -15,8 +15,8 @@ import yaml
 
 import baselines.session
 from baselines.checkpoints import list_runs, load_run, read_config, run_files, write_config
-from baselines.logbook import read_metrics
 from baselines.loader import open_split
+from baselines.logbook import read_metrics
 from baselines.training import TrainOptions, TrainSummary, train
 from landmark.errors import InputError, InterruptedRunError, LandmarkError
 from landmark.progress import Silent
