@@ -35,7 +35,6 @@ def test_a_resumed_log_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_tensorboard_shows_what_the_log_holds(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for rows in (0, 1):  # a second sitting shows the kept row once

@@ -1,4 +1,4 @@
-"""Every recipe, tower and option through a tiny training, evaluation of what it says, and resume."""
+"""Every recipe, tower and option through a tiny training, and kills in the middle of it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_mixed_model_takes_its_weights_from_files(root: Path, tmp_path: Path) 
     kept = load_file(run_files(root, "mixed").model)
     assert torch.equal(kept["backbones.s1.conv1.0.weight"], source.state_dict()["conv1.0.weight"])
     assert torch.equal(kept["location.layers.0.weight"], location.layers[0].weight)
-    with pytest.raises(InputError, match="run 'mixed' began from s1 s1.safetensors"):
+    with pytest.raises(InputError, match=r"run 'mixed' began from s1 s1\.safetensors"):
         run(root, "again", like="mixed")
     with pytest.raises(InputError, match="'s3' is no tower; use s1, s2, location"):
         run(root, "x", weights="s3=a.pth")
