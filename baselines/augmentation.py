@@ -1,11 +1,27 @@
-"""What training patches go through: the eight symmetries of the square."""
+"""What training patches go through: symmetries of the square."""
 
 from __future__ import annotations
+
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+#: Which of the 8 symmetries a recipe's `augment` draws from.
+_VIEWS: MappingProxyType[str, tuple[int, ...]] = MappingProxyType(
+    {"none": (0,), "flips": (0, 2, 4, 6), "square": tuple(range(8))}
+)
+
+
+def views(augment: str) -> NDArray[np.intp]:
+    """Return the symmetries a recipe draws from, numbered as in `turn`.
+
+    Args:
+        augment: `none`, `flips` (mirrored in either direction, or both) or `square` (all eight).
+    """
+    return np.array(_VIEWS[augment], dtype=np.intp)
 
 
 def turn(images: Tensor, symmetries: NDArray[np.intp]) -> Tensor:

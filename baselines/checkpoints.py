@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 from baselines.closp import Closp, Kind, ModelConfig
 from baselines.recipes import Recipe
 from baselines.text import TextEncoder, reopen_text_encoder
+from baselines.weights import WeightsRecord
 from landmark.commits import atomic_path, write_atomic
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -39,6 +40,7 @@ class RunConfig(BaseModel):
         model: How to build the model.
         data: xxh3 over the commit marks of the train and val shards.
         patches: Usable training patches per sensor.
+        weights: Tower (`s1`, `s2`, `location`; `model` for all) -> the file it started from.
         versions: Libraries the run started with.
     """
 
@@ -50,6 +52,7 @@ class RunConfig(BaseModel):
     model: ModelConfig
     data: str
     patches: dict[str, int]
+    weights: dict[str, WeightsRecord] = {}
     versions: dict[str, str]
 
 
@@ -66,7 +69,7 @@ class RunFiles:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per line: losses of steps, scores of epochs."""
+        """One JSON object per line, written as it goes: losses of steps, scores of epochs."""
         return self.folder / "metrics.jsonl"
 
     @property
@@ -78,6 +81,16 @@ class RunFiles:
     def checkpoint(self) -> Path:
         """What an unfinished run is resumed from; removed when it is complete."""
         return self.folder / "checkpoint.safetensors"
+
+    @property
+    def timing(self) -> Path:
+        """How long training took (JSON); apart, so that equal runs have equal metrics."""
+        return self.folder / "timing.json"
+
+    @property
+    def events(self) -> Path:
+        """TensorBoard's files, where they were asked for."""
+        return self.folder / "tensorboard"
 
     @property
     def curves(self) -> Path:
@@ -101,7 +114,7 @@ class LoadedRun:
 
     @property
     def kind(self) -> Kind:
-        """`embedding`: rank by cosine with a text; `classes`: rank by class probabilities."""
+        """`embedding`: rank by cosine; `classes`, `concepts`: by class probabilities."""
         return self.config.model.kind
 
     @property

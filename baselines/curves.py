@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,6 @@ import numpy as np
 _NAMES = {"s1": "Sentinel-1", "s2": "Sentinel-2"}
 #: Steps averaged into the heavy line of the loss.
 _SMOOTHING = 25
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics.jsonl."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], title: str) -> bytes:

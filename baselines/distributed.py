@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import datetime as dt
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from landmark.errors import InputError
 
+#: A process that waits this long for another takes it for dead: longer than any checkpoint takes.
+_PATIENCE = dt.timedelta(minutes=30)
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -21,13 +26,11 @@ class Processes:
         rank: From 0; rank 0 writes the files.
         count: How many there are.
         device: Where this one computes.
-        joined: Whether `join` made the process group, so that `leave` ends it.
     """
 
     rank: int
     count: int
     device: torch.device
-    joined: bool = False
 
     @property
     def part(self) -> tuple[int, int]:
@@ -53,11 +56,6 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
-    def leave(self) -> None:
-        """Leave the process group, if `join` made one."""
-        if self.joined:
-            dist.destroy_process_group()
-
     def _reduce(self, value: Tensor, how: Any) -> Tensor:
         if self.count > 1:
             dist.all_reduce(value, op=how)
@@ -66,6 +64,10 @@ class Processes:
 
 def join(device: str | None) -> Processes:
     """Return this process's place; under torchrun, join the process group.
+
+    The group lasts as long as the process. Ending it after a training and joining again for the
+    next hangs: while the first process still writes its files, its old meeting point listens on
+    the same port, the others join that one, and the new one waits for them in vain.
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`, ...; None: CUDA where there is one.
@@ -84,10 +86,16 @@ def join(device: str | None) -> Processes:
         raise InputError(f"device {name!r} is not one torch knows: use cpu or cuda") from None
     if place.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: no CUDA device is usable here; use cpu")
-    joined = count > 1 and not dist.is_initialized()
-    if joined:
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    return Processes(rank, count, place, joined)
+    if count > 1 and not dist.is_initialized():
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=_PATIENCE)
+        atexit.register(_leave)
+    return Processes(rank, count, place)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def gather_rows(own: Tensor, sizes: list[int]) -> Tensor:

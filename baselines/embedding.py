@@ -1,8 +1,9 @@
 """What a run's model says of every patch, kept beside the run: vectors or class probabilities.
 
 `runs/<name>/embeddings/<sensor>-<split>.parquet` holds `patch_id` and `vector`, in shard order;
-for a model of kind `classes` the vector is the twelve class probabilities. A file is a function
-of the model's weights and config and of the shards; it is made again when one of them changed.
+for a model of kind `classes` the vector is the twelve class probabilities, for kind `concepts`
+these and then the unit vector. A file is a function of the model's weights and config and of the
+shards; it is made again when one of them changed.
 """
 
 from __future__ import annotations
@@ -201,8 +202,17 @@ def _embed_shard(
 def _outputs(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
     if loaded.kind == "embedding":
         return loaded.model.encode_images(sensor, batch)
-    logits = loaded.model.class_logits(sensor, batch).astype(np.float64)
-    return np.exp(-np.logaddexp(0.0, -logits)).astype(np.float32)  # sigmoid, without overflow
+    if loaded.kind == "classes":
+        return _probabilities(loaded.model.class_logits(sensor, batch))
+    vectors, logits = loaded.model.describe_images(sensor, batch)
+    assert vectors is not None
+    assert logits is not None
+    return np.concatenate([_probabilities(logits), vectors], axis=1)
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    # sigmoid, without overflow
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))).astype(np.float32)
 
 
 def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -17,11 +17,12 @@ import numpy as np
 import xxhash
 
 from baselines.checkpoints import LoadedRun, list_runs, load_run, read_config, run_files
+from baselines.concept_queries import concept_queries
 from baselines.documents import Documents, event_flags, read_documents
 from baselines.embedding import align, embed
 from baselines.measures import Measure
 from baselines.queries import Query, read_queries
-from baselines.rankers import ProbabilityRanker, Ranker, VectorRanker
+from baselines.rankers import ConceptRanker, ProbabilityRanker, Ranker, VectorRanker
 from baselines.references import (
     FACT_COLUMNS,
     LABEL_FREQUENCY,
@@ -253,6 +254,10 @@ def _ranker(
     recipe = loaded.config.recipe_name
     if loaded.kind == "classes":
         return ProbabilityRanker(shown_as, recipe, vectors)
+    if loaded.kind == "concepts":
+        asked = concept_queries(loaded, [query.text for query in queries])
+        by_query = dict(zip((query.id for query in queries), asked, strict=True))
+        return ConceptRanker(shown_as, recipe, vectors, by_query)
     texts = loaded.model.encode_texts([query.text for query in queries])
     by_id = {query.id: text for query, text in zip(queries, texts, strict=True)}
     return VectorRanker(shown_as, recipe, vectors, by_id)

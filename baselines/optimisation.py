@@ -7,7 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from baselines.recipes import Recipe
+
 _PREFIX = "optimizer/"
+#: Start and end of a one-cycle run lie this far below the peak and the start (published recipe).
+_ONE_CYCLE_DIVISOR = 1e6
 
 
 def build_optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -25,19 +29,36 @@ def build_optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.o
     )
 
 
-def rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Return the learning rate of a step: a linear rise, then half a cosine down to 0.
+def rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step, by the recipe's schedule.
 
     Args:
         step: From 0, over the whole run.
         steps: Of the whole run.
-        peak: Largest rate.
-        warmup: Share of the steps spent rising.
+        recipe: Peak rate, share of the steps spent rising, and the curve.
     """
-    rising = round(steps * warmup)
+    if recipe.schedule == "onecycle":
+        return _one_cycle(step, steps, recipe.lr, recipe.warmup)
+    rising = round(steps * recipe.warmup)
     if step < rising:
-        return peak * (step + 1) / rising
-    return peak * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
+        return recipe.lr * (step + 1) / rising
+    if recipe.schedule == "constant":
+        return recipe.lr
+    return recipe.lr * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
+
+
+def _one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Return the rate of torch's OneCycleLR with both divisors of the published recipe."""
+    start, end = peak / _ONE_CYCLE_DIVISOR, peak / _ONE_CYCLE_DIVISOR**2
+    top = warmup * steps - 1
+    if step <= top:
+        return _between(start, peak, step / top if top > 0 else 1.0)
+    return _between(peak, end, (step - top) / max(1e-9, steps - 1 - top))
+
+
+def _between(first: float, last: float, share: float) -> float:
+    """Return a point on half a cosine from first to last."""
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.concepts import ConceptQuery
 from baselines.queries import Query
 from landmark.taxonomy import CLASSES
 
@@ -50,6 +51,27 @@ class VectorRanker:
     def scores(self, query: Query) -> NDArray[np.floating]:
         """Return (n,) cosines."""
         return self.vectors @ self.texts[query.id]
+
+
+@dataclass(frozen=True)
+class ConceptRanker:
+    """Ranks by the classes a query's words are translated to (see `baselines.concepts`).
+
+    Attributes:
+        run: Name shown.
+        recipe: Recipe it was trained with.
+        described: (n, 12 + d) class probabilities and vectors, documents in patch_id order.
+        asked: Query id -> the query in classes.
+    """
+
+    run: str
+    recipe: str | None
+    described: NDArray[np.float32]
+    asked: dict[str, ConceptQuery]
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) scores between containment and expected overlap."""
+        return self.asked[query.id].scores(self.described)
 
 
 @dataclass(frozen=True)

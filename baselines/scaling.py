@@ -2,10 +2,13 @@
 
 Stored pixels are what shards hold: Sentinel-2 uint16 reflectance x 10000 (0 is nodata),
 Sentinel-1 float32 dB (NaN is nodata). The network sees each band as (value - mean) / std in
-physical units, nodata as the mean (0), pooled to the model's size.
+physical units, nodata as the mean (0) or as the value its weights were trained with, brought to
+the model's size.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +23,8 @@ from landmark.schema import ImageLayout
 
 #: Spreads below this (reflectance or dB) mean a constant band: standardised by 1 instead.
 _MIN_STD = 1e-6
+#: Reflectance of the brightest clouds stays below.
+_MAX_REFLECTANCE = 3.0
 
 
 class SensorInput(BaseModel):
@@ -32,6 +37,10 @@ class SensorInput(BaseModel):
         nodata: Stored value without data, or None where NaN is.
         mean: Per band, in reflectance or dB, over valid training pixels.
         std: Per band, likewise.
+        fill: Physical value put where there is no data; None: each band's mean.
+        enlarge: How patches are brought to more than 120 pixels: `bilinear`, or `corners`
+            (bilinear with the outer pixel centres aligned: kornia's default, which the published
+            vision transformers were trained with).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +51,8 @@ class SensorInput(BaseModel):
     nodata: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fill: float | None = None
+    enlarge: Literal["bilinear", "corners"] = "bilinear"
 
 
 class Statistics:
@@ -91,6 +102,7 @@ class Scaling(nn.Module):
 
     offset: Tensor
     factor: Tensor
+    filled: Tensor
 
     def __init__(self, expected: SensorInput, size: int) -> None:
         super().__init__()
@@ -99,6 +111,9 @@ class Scaling(nn.Module):
         mean = torch.tensor(expected.mean, dtype=torch.float32).view(1, -1, 1, 1)
         std = torch.tensor(expected.std, dtype=torch.float32).view(1, -1, 1, 1)
         # Not persistent: the numbers live in the run's config, once.
+        if expected.fill is not None:
+            filled = (torch.full_like(mean, expected.fill) - mean) / std
+            self.register_buffer("filled", filled, persistent=False)
         self.register_buffer("offset", mean / std, persistent=False)
         self.register_buffer("factor", expected.scale / std, persistent=False)
 
@@ -113,17 +128,23 @@ class Scaling(nn.Module):
                 valid = torch.isfinite(values)
         elif bool((values == nodata).any()):
             valid = values != nodata
+        if valid is not None and self.expected.fill is not None:
+            scaled = torch.where(valid, values * self.factor - self.offset, self.filled)
+            return self._resize(scaled).contiguous(memory_format=torch.channels_last)
         if valid is not None:
             values = torch.where(valid, values, torch.zeros_like(values))
-        # Pooling first is the same sum: a missing pixel adds neither its value nor the mean.
-        scaled = self._pool(values) * self.factor
-        scaled -= self.offset if valid is None else self.offset * self._pool(valid.float())
+        # Resizing first is the same sum: a missing pixel adds neither its value nor the mean.
+        scaled = self._resize(values) * self.factor
+        scaled -= self.offset if valid is None else self.offset * self._resize(valid.float())
         return scaled.contiguous(memory_format=torch.channels_last)
 
-    def _pool(self, pixels: Tensor) -> Tensor:
+    def _resize(self, pixels: Tensor) -> Tensor:
         if self.size == PIXELS:
             return pixels
-        return F.avg_pool2d(pixels, PIXELS // self.size)
+        if self.size < PIXELS:
+            return F.avg_pool2d(pixels, PIXELS // self.size)
+        corners = self.expected.enlarge == "corners"
+        return F.interpolate(pixels, size=self.size, mode="bilinear", align_corners=corners)
 
 
 def check_bands(expected: SensorInput, shape: tuple[int, ...], origin: str) -> None:
@@ -145,3 +166,30 @@ def check_bands(expected: SensorInput, shape: tuple[int, ...], origin: str) -> N
         f"{origin}: {name} patches must be an array of shape (n, {wanted[0]}, {PIXELS}, "
         f"{PIXELS}), got {tuple(shape)}"
     )
+
+
+def check_unit(expected: SensorInput, batch: NDArray[np.generic], origin: str) -> None:
+    """Refuse pixels that are plainly in another unit than a model expects.
+
+    Raises:
+        InputError: Reflectances where reflectance x 10000 is expected, or the reverse; linear
+            backscatter where dB is expected.
+    """
+    if expected.sensor == "s1":
+        valid = batch[np.isfinite(batch)]
+        # Land and water scatter back less than all of the power: dB are below 0 nearly everywhere.
+        if valid.size and not (valid < 0).any():
+            raise InputError(
+                f"{origin}: no value is negative, so these are linear backscatter; the model "
+                "expects dB (10 * log10)"
+            )
+        return
+    if expected.scale == 1.0 and batch.dtype.kind in "iu":
+        raise InputError(f"{origin}: integers, but the model expects reflectance (0..1)")
+    if expected.scale < 1.0 and batch.dtype.kind == "f":
+        valid = batch[np.isfinite(batch)]
+        if valid.size and float(valid.max()) <= _MAX_REFLECTANCE:
+            raise InputError(
+                f"{origin}: no value is above {_MAX_REFLECTANCE:g}, so these are reflectances; the "
+                f"model expects them divided by {expected.scale:g}"
+            )

@@ -1,7 +1,8 @@
 """Text -> patches: an exact scan of a run's gallery (split `corpus`).
 
 A run of kind `embedding` ranks by the cosine of text and image. A run of kind `classes` has no
-text side: class names are read off the text, and it ranks by their probabilities.
+text side: class names are read off the text, and it ranks by their probabilities. A run of kind
+`concepts` translates any words into classes (`baselines.concepts`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, load_run
+from baselines.concept_queries import concept_queries
 from baselines.documents import SENSORS
 from baselines.embedding import Embeddings, embed
 from baselines.metrics import ranking
@@ -31,6 +33,7 @@ from landmark.shards import ShardReader
 from landmark.taxonomy import CLASSES
 
 OpenRun = Callable[[Path, str], LoadedRun]
+Score = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 
 _COLUMNS = ("patch_id", "sensor", "labels", "caption", "datetime", "lon", "lat")
 #: Class names, longest first, so that no name is found inside a longer one.
@@ -80,8 +83,8 @@ class SearchResult:
         recipe: How it was trained.
         sensor: `s1`, `s2` or `both`.
         gallery: How many patches were ranked.
-        understood: For a run of kind `classes`, the classes read off the text (`not` before
-            negated ones); else empty.
+        understood: For a run of kind `classes` or `concepts`, the classes read off the text (`not`
+            before negated ones); else empty.
         rows: Best first; ties by patch_id.
     """
 
@@ -142,16 +145,12 @@ def search(
     if sensor not in (None, *SENSORS):
         raise InputError(f"--sensor is {sensor!r}; give s1 or s2")
     loaded = open_run(root, choose_run(root, run))
-    classes, absent = _asked_classes(loaded, text)
+    understood, score = _scorer(loaded, text)
     wanted = SENSORS if sensor is None else (sensor,)
     files = embed(root, loaded, sensors=wanted, progress=progress)
     if not files:
         raise InputError(_nothing_to_search(root, loaded, sensor))
-    if loaded.kind == "classes":
-        scores = _scan(files, lambda part: log_probability(part, classes, absent))
-    else:
-        vector = loaded.model.encode_texts([text])[0]
-        scores = _scan(files, lambda part: part @ vector)
+    scores = _scan(files, score)
     best = _best(files, scores, top)
     places = _places(Dataset(root), files, best)
     rows = tuple(
@@ -164,7 +163,7 @@ def search(
         recipe=loaded.config.recipe_name,
         sensor=files[0].sensor if len(files) == 1 else "both",
         gallery=scores.size,
-        understood=(*classes, *(f"not {name}" for name in absent)),
+        understood=understood,
         rows=rows,
     )
 
@@ -186,9 +185,20 @@ def class_names(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
+def _scorer(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], Score]:
+    """Return how a run understands a text, and what scores (n, d) descriptions of patches."""
+    if loaded.kind == "classes":
+        classes, absent = _asked_classes(loaded, text)
+        understood = (*classes, *(f"not {name}" for name in absent))
+        return understood, lambda part: log_probability(part, classes, absent)
+    if loaded.kind == "concepts":
+        (asked,) = concept_queries(loaded, [text])
+        return asked.request.understood, asked.scores
+    vector = loaded.model.encode_texts([text])[0]
+    return (), lambda part: part @ vector
+
+
 def _asked_classes(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if loaded.kind != "classes":
-        return (), ()
     classes, absent = class_names(text)
     if not classes and not absent:
         raise InputError(
@@ -210,7 +220,7 @@ def _nothing_to_search(root: Path, loaded: LoadedRun, sensor: str | None) -> str
 
 def _scan(
     files: Sequence[Embeddings],
-    score: Callable[[NDArray[np.float32]], NDArray[np.floating]],
+    score: Score,
 ) -> NDArray[np.float32]:
     """Return (n,) float32 scores of all files, one after another, in constant memory but these."""
     parts = [score(part) for file in files for part in file.vectors()]

@@ -11,40 +11,35 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from baselines.augmentation import turn
+from baselines.augmentation import turn, views
 from baselines.checkpoints import RunFiles, read_tensors, write_tensors
 from baselines.closp import Closp
-from baselines.curves import draw_curves, read_metrics
+from baselines.curves import draw_curves
 from baselines.distributed import Processes
+from baselines.features import feature_batches
 from baselines.interrupts import Interrupt, listening
 from baselines.loader import Split, Step, share, training_batches
-from baselines.objectives import Objective
-from baselines.optimisation import (
-    build_optimiser,
-    optimiser_tensors,
-    rate,
-    restore_optimiser,
-    set_rate,
-)
+from baselines.logbook import Logbook, read_metrics
+from baselines.objectives.base import Drawn, Objective
+from baselines.optimisation import build_optimiser, optimiser_tensors, rate, restore_optimiser
+from baselines.precision import choose_precision
 from baselines.recipes import Recipe
 from baselines.sampling import Order, Position
+from baselines.stepping import Stepper
 from baselines.validation import validate
 from landmark.commits import write_atomic
 from landmark.errors import InputError, InterruptedRunError, LandmarkError
 from landmark.progress import Progress
 
-#: Seconds between checkpoints inside a long epoch.
-_CHECKPOINT_SECONDS = 600.0
 _MODEL = "model/"
 _BEST = "best/"
 
@@ -58,6 +53,46 @@ class Outcome:
     val_map: float | None
     seconds: float
     resumed: bool
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """How one sitting is held, beside what decides the run.
+
+    Attributes:
+        processes: This process among those of the run.
+        workers: Decoding threads; None: as many as help.
+        progress: Told of steps and epochs.
+        hint: Command that goes on with the run.
+        checkpoint_seconds: Between checkpoints inside a long epoch.
+        tensorboard: Whether metrics are written for TensorBoard too.
+    """
+
+    processes: Processes
+    workers: int | None
+    progress: Progress
+    hint: str
+    checkpoint_seconds: float = 600.0
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from.
+
+    Attributes:
+        train: Sensor -> training patches.
+        val: Sensor -> validation patches.
+        usable: Sensor -> the training rows the objective can learn from.
+        order: Which of them are drawn when.
+        features: Sensor -> features of frozen backbones; empty: backbones see images.
+    """
+
+    train: Mapping[str, Split]
+    val: Mapping[str, Split]
+    usable: Mapping[str, NDArray[np.intp]]
+    order: Order
+    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,11 +113,20 @@ class _State:
     best_epoch: int = 0
     best_score: float | None = None
     losses: float = 0.0
-    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Session:
-    """A run in the making; `run` takes it to its end."""
+    """A run in the making; `run` takes it to its end.
+
+    Args:
+        model: With its initial weights.
+        objective: What is minimised.
+        recipe: How.
+        pretrained: Towers whose weights were loaded: frozen for the recipe's first epochs.
+        files: Where the run is written.
+        data: What it learns from.
+        sitting: How it is held.
+    """
 
     def __init__(
         self,
@@ -90,36 +134,33 @@ class Session:
         model: Closp,
         objective: Objective,
         recipe: Recipe,
+        pretrained: frozenset[str],
         files: RunFiles,
-        train: Mapping[str, Split],
-        val: Mapping[str, Split],
-        usable: Mapping[str, NDArray[np.intp]],
-        processes: Processes,
-        workers: int | None,
-        progress: Progress,
-        hint: str,
+        data: Data,
+        sitting: Sitting,
     ) -> None:
         self._model = model
-        self._objective = objective
         self._recipe = recipe
+        self._pretrained = pretrained
         self._files = files
-        self._train = train
-        self._val = val
-        self._usable = usable
-        self._processes = processes
-        self._workers = workers
-        self._progress = progress
-        self._hint = hint
-        counts = {sensor: len(rows) for sensor, rows in usable.items()}
-        if processes.count > 1 and min(recipe.batch, max(counts.values())) < 2 * processes.count:
+        self._data = data
+        self._sitting = sitting
+        self._processes = sitting.processes
+        self._progress = sitting.progress
+        self._order = data.order
+        most = max(len(rows) for rows in data.usable.values())
+        if self._processes.count > 1 and min(recipe.batch, most) < 2 * self._processes.count:
             raise InputError(
-                f"batch {recipe.batch} gives {processes.count} processes less than two patches "
-                "each; raise --batch or start fewer processes"
+                f"batch {recipe.batch} gives {self._processes.count} processes less than two "
+                "patches each; raise --batch or start fewer processes"
             )
-        self._order = Order(counts, recipe.batch, recipe.seed)
         self._total = recipe.epochs * self._order.steps
         self._optimiser = build_optimiser(model, recipe.lr, recipe.weight_decay)
-        self._parallel: nn.Module = _parallel(model, processes)
+        precision = choose_precision(recipe.precision, self._processes.device)
+        self._stepper = Stepper(
+            model, objective, recipe, self._optimiser, self._processes, precision
+        )
+        self._log = Logbook(files.metrics, files.events if sitting.tensorboard else None)
         self._best: dict[str, Tensor] = {}
         self._state = _State()
         self._began = time.monotonic()
@@ -135,22 +176,30 @@ class Session:
         state = self._state
         self._progress.start(f"training {self._files.folder.name}", self._total)
         self._progress.advance(state.epoch * self._order.steps + state.step)
-        with listening() as interrupt:
-            while state.epoch < self._recipe.epochs:
-                self._finish_epoch(interrupt)
-        if self._processes.first:
-            self._publish()
+        try:
+            with listening() as interrupt:
+                while state.epoch < self._recipe.epochs and not self._has_waited_enough():
+                    self._finish_epoch(interrupt)
+            if self._processes.first:
+                self._publish()
+        finally:
+            if self._processes.first:
+                self._log.close()
         self._progress.finish()
-        return Outcome(self._total, state.best_epoch, state.best_score, self._seconds(), resumed)
+        steps = state.epoch * self._order.steps
+        return Outcome(steps, state.best_epoch, state.best_score, self._seconds(), resumed)
+
+    def _has_waited_enough(self) -> bool:
+        state, patience = self._state, self._recipe.patience
+        return bool(
+            patience and state.best_score is not None and state.epoch - state.best_epoch >= patience
+        )
 
     def _finish_epoch(self, interrupt: Interrupt) -> None:
         state = self._state
-        start = Position(self._recipe.seed, state.epoch, state.step)
+        self._stepper.freeze(self._frozen())
         saved = time.monotonic()
-        steps = training_batches(
-            self._train, self._usable, self._order, start, self._workers, self._processes.part
-        )
-        with contextlib.closing(steps):
+        with contextlib.closing(self._steps()) as steps:
             for step in steps:
                 state.losses += self._step(step)
                 state.step = step.number + 1
@@ -159,42 +208,47 @@ class Session:
                     self._save()
                     raise InterruptedRunError(
                         f"interrupted in epoch {state.epoch + 1} of {self._recipe.epochs}; "
-                        f"go on with `{self._hint}`",
+                        f"go on with `{self._sitting.hint}`",
                         number,
                     )
-                if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                if time.monotonic() - saved > self._sitting.checkpoint_seconds:
                     self._save()
                     saved = time.monotonic()
         self._judge()
         state.epoch, state.step, state.losses = state.epoch + 1, 0, 0.0
         self._save()
 
+    def _frozen(self) -> frozenset[str]:
+        """Return the towers that are not trained in this epoch."""
+        frozen = frozenset(self._data.train) if self._recipe.freeze_images else frozenset()
+        return frozen | (
+            self._pretrained if self._state.epoch < self._recipe.frozen_epochs else frozenset()
+        )
+
+    def _steps(self) -> Generator[Step, None, None]:
+        state, data, part = self._state, self._data, self._processes.part
+        start = Position(self._recipe.seed, state.epoch, state.step)
+        if data.features:
+            return feature_batches(
+                data.features, data.usable, self._order, self._recipe, start, part
+            )
+        return training_batches(
+            data.train, data.usable, self._order, start, self._sitting.workers, part
+        )
+
     def _step(self, step: Step) -> float:
         epoch = self._state.epoch
         done = epoch * self._order.steps + step.number
-        lr = rate(done, self._total, self._recipe.lr, self._recipe.warmup)
-        set_rate(self._optimiser, lr)
-        # Backbones with dropout draw from torch's generator: tie it to the step.
-        torch.manual_seed(
-            (self._recipe.seed << 32) + done * self._processes.count + self._processes.rank
-        )
-        self._parallel.train()
+        lr = rate(done, self._total, self._recipe)
+        drawn = Drawn(step.rows, (epoch, step.number), self._processes.part)
         inputs = {sensor: self._input(sensor, step) for sensor in step.batches}
-        with _autocast(self._processes.device):
-            outputs = self._parallel(inputs)
-        loss = self._objective.loss(
-            self._model, outputs, step.rows, (epoch, step.number), self._processes.part
-        )
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimiser.step()
-        value = self._processes.mean(loss)
+        value = self._stepper.step(inputs, drawn, done, lr)
         if not math.isfinite(value):
             raise LandmarkError(
                 f"the loss is no longer finite in epoch {epoch + 1}, step {step.number + 1}; "
                 "train again with a lower learning rate"
             )
-        self._state.rows.append(
+        self._tell(
             {
                 "kind": "step",
                 "epoch": epoch + 1,
@@ -210,36 +264,46 @@ class Session:
         if self._processes.device.type == "cuda":
             stored = stored.pin_memory()
         stored = stored.to(self._processes.device, non_blocking=True)
+        if self._data.features:
+            return stored
         images = self._model.prepare(sensor, stored)
-        if not self._recipe.augment:
+        kinds = views(self._recipe.augment)
+        if len(kinds) == 1:
             return images
-        kinds = self._order.symmetries(
+        drawn = self._order.symmetries(
             self._state.epoch, step.number, sensor, len(step.rows[sensor])
         )
-        return turn(images, share(kinds, self._processes.part))
+        return turn(images, kinds[share(drawn, self._processes.part) % len(kinds)])
 
     def _judge(self) -> None:
         """Validate after an epoch; keep the weights if no epoch was better."""
         state = self._state
-        val = validate(self._model, self._val, self._workers) if self._processes.first else {}
+        val = validate(self._model, self._data.val, self._sitting.workers, self._processes)
         score = round(math.fsum(val.values()) / len(val), 6) if val else None
         if score is None or state.best_score is None or score >= state.best_score:
             state.best_epoch, state.best_score = state.epoch + 1, score
-            self._best = {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
+            self._best = self._weights()
         loss = state.losses / self._order.steps
         row: dict[str, Any] = {
             "kind": "epoch",
             "epoch": state.epoch + 1,
+            "step": (state.epoch + 1) * self._order.steps,
             "loss": round(loss, 6),
             "val": {sensor: round(value, 6) for sensor, value in val.items()},
             "val_map": score,
-            "seconds": round(self._seconds(), 3),
         }
         if self._model.log_scale is not None:
             row["temperature"] = round(1.0 / self._model.scale().item(), 6)
-        state.rows.append(row)
+        self._tell(row)
         shown = "" if score is None else f", val mAP {score:.3f}"
         self._progress.note(f"epoch {state.epoch + 1}: loss {loss:.3f}{shown}")
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        if self._processes.first:
+            self._log.add(row)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
 
     def _save(self) -> None:
         if not self._processes.first:
@@ -255,63 +319,53 @@ class Session:
             "best_epoch": state.best_epoch,
             "best_score": state.best_score,
             "losses": state.losses,
-            "rows": len(state.rows),
+            "rows": self._log.rows,
+            "scaler": self._stepper.scaler.state_dict(),
         }
-        self._write_metrics()
         write_tensors(self._files.checkpoint, tensors, {"state": json.dumps(notes)})
 
     def _restore(self) -> bool:
-        if not self._files.checkpoint.is_file():
-            return False
-        tensors, header = read_tensors(self._files.checkpoint)
-        notes = json.loads(header["state"])
-        rows = read_metrics(self._files.metrics)[: notes.pop("rows")]
-        self._state = _State(**notes, rows=rows)
-        self._model.load_state_dict(_under(_MODEL, tensors))
-        self._best = _under(_BEST, tensors)
-        restore_optimiser(self._model, self._optimiser, tensors)
-        return True
+        found = self._files.checkpoint.is_file()
+        rows = 0
+        if found:
+            tensors, header = read_tensors(self._files.checkpoint)
+            notes = json.loads(header["state"])
+            rows = notes.pop("rows")
+            self._stepper.scaler.load_state_dict(notes.pop("scaler"))
+            self._state = _State(**notes)
+            self._model.load_state_dict(_under(_MODEL, tensors))
+            self._best = _under(_BEST, tensors)
+            restore_optimiser(self._model, self._optimiser, tensors)
+        # All have read the folder before the first process writes to it.
+        self._processes.wait()
+        if self._processes.first:
+            self._log.start(rows)
+        return found
 
     def _publish(self) -> None:
         """Write what makes a run complete, the weights last, and drop the checkpoint."""
-        self._write_metrics()
         name = self._files.folder.name
-        write_atomic(self._files.curves, draw_curves(self._state.rows, f"run {name}"))
+        rows = read_metrics(self._files.metrics)
+        write_atomic(self._files.curves, draw_curves(rows, f"run {name}"))
+        write_atomic(self._files.timing, json.dumps({"seconds": round(self._seconds(), 3)}) + "\n")
         notes = {"epoch": str(self._state.best_epoch)}
-        write_tensors(self._files.model, self._best, notes)
+        write_tensors(self._files.model, self._best or self._weights(), notes)
         self._files.checkpoint.unlink(missing_ok=True)
-
-    def _write_metrics(self) -> None:
-        text = "".join(json.dumps(row) + "\n" for row in self._state.rows)
-        write_atomic(self._files.metrics, text)
 
     def _seconds(self) -> float:
         return self._state.seconds + time.monotonic() - self._began
 
 
 def summarise_complete(files: RunFiles) -> Outcome:
-    """Return how a complete run ended, from its metrics."""
+    """Return how a complete run ended, from its files."""
     rows = read_metrics(files.metrics)
     epochs = [row for row in rows if row["kind"] == "epoch"]
-    best = max(epochs, key=lambda row: (row["val_map"] or 0.0, row["epoch"]))
     steps = sum(row["kind"] == "step" for row in rows)
-    return Outcome(steps, best["epoch"], best["val_map"], epochs[-1]["seconds"], False)
-
-
-def _parallel(model: Closp, processes: Processes) -> nn.Module:
-    if processes.count == 1:
-        return model
-    if processes.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return DistributedDataParallel(model, device_ids=[processes.device.index])
-    return DistributedDataParallel(model)
-
-
-def _autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Mixed precision where the device can: bfloat16 on CUDA only (on this CPU kind 10x slower)."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+    seconds = json.loads(files.timing.read_bytes())["seconds"] if files.timing.is_file() else 0.0
+    if not epochs:
+        return Outcome(steps, 0, None, seconds, False)
+    best = max(epochs, key=lambda row: (row["val_map"] or 0.0, row["epoch"]))
+    return Outcome(steps, best["epoch"], best["val_map"], seconds, False)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,22 +1,25 @@
-"""The text tower: a frozen sentence encoder, always in eval mode, weights from safetensors only.
+"""The text tower: a sentence encoder, frozen or trained; weights from safetensors only.
 
 A frozen tower in eval mode gives each caption one vector, so every unique caption is embedded
-once. (The published loop calls `train()` on its frozen tower and so embeds through dropout.)
+once. (The published loop calls `train()` on its frozen tower and so embeds through dropout.) A
+trained tower (`TextTower`) runs without dropout too, so that equal captions need one pass only.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
 
 from baselines.recipes import DEFAULT_TEXT
 from landmark.errors import InputError
@@ -65,6 +68,47 @@ class TextEncoder(Protocol):
         """Return (n, width) float32 unit vectors."""
         ...
 
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        """Return the token numbers of each text, special tokens included."""
+        ...
+
+    def tower(self) -> TextTower:
+        """Return a copy of the network that can be trained."""
+        ...
+
+
+class TextTower(nn.Module):
+    """A sentence encoder as a module: token numbers to vectors, without dropout.
+
+    Args:
+        network: A Hugging Face encoder.
+        pooling: As `TextConfig.pooling`.
+        padding: Token number that fills short texts up.
+    """
+
+    def __init__(self, network: nn.Module, pooling: str, padding: int) -> None:
+        super().__init__()
+        self.network = network
+        self._pooling = pooling
+        self._padding = padding
+
+    def forward(self, tokens: list[list[int]]) -> Tensor:
+        """Return (n, width) float32, not normalised; the longest text decides the padding."""
+        longest = max(len(line) for line in tokens)
+        ids = torch.full((len(tokens), longest), self._padding)
+        mask = torch.zeros(len(tokens), longest, dtype=torch.long)
+        for row, line in enumerate(tokens):
+            ids[row, : len(line)] = torch.tensor(line)
+            mask[row, : len(line)] = 1
+        device = next(self.network.parameters()).device
+        mask = mask.to(device)
+        hidden = self.network(input_ids=ids.to(device), attention_mask=mask).last_hidden_state
+        return _pool(hidden, mask, self._pooling)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode: gradients flow there too, and dropout does not."""
+        return super().train(False)
+
 
 class SentenceEncoder:
     """A Hugging Face encoder with safetensors weights; loaded at the first text."""
@@ -82,6 +126,8 @@ class SentenceEncoder:
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Return (n, width) float32 unit vectors; equal texts are embedded once."""
+        if not texts:
+            return np.empty((0, self._config.width), dtype=np.float32)
         unique = list(dict.fromkeys(texts))
         tokenizer, model = self._load()
         vectors = np.empty((len(unique), self._config.width), dtype=np.float32)
@@ -101,6 +147,22 @@ class SentenceEncoder:
             vectors[rows] = torch.nn.functional.normalize(pooled, dim=1).numpy()
         places = {text: index for index, text in enumerate(unique)}
         return vectors[[places[text] for text in texts]]
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        """Return the token numbers of each text, special tokens included."""
+        tokenizer, _ = self._load()
+        found = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        return [list(line) for line in found]
+
+    def tower(self) -> TextTower:
+        """Return a copy of the network that can be trained; the pooler no vector needs is left out.
+
+        The copy starts from this encoder's weights.
+        """
+        tokenizer, model = self._load()
+        network = copy.deepcopy(model).requires_grad_(True)
+        network.pooler = None
+        return TextTower(network, self._config.pooling, int(tokenizer.pad_token_id or 0))
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:

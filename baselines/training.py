@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from baselines.beginning import Beginning, begin, open_sources
 from baselines.checkpoints import RunConfig, RunFiles, read_config, run_files, write_config
-from baselines.closp import Closp, ModelConfig
 from baselines.distributed import Processes, join
+from baselines.features import cached_features
 from baselines.loader import Split, fingerprint, open_split
-from baselines.objectives import build_objective, objective_class
-from baselines.recipes import Recipe, resolve
-from baselines.sampling import draws
-from baselines.scaling import SensorInput, Statistics
-from baselines.session import Outcome, Session, summarise_complete
+from baselines.objectives.base import Material, Places
+from baselines.objectives.building import build_objective, objective_class
+from baselines.partners import PairedOrder, read_places
+from baselines.precision import choose_precision, determinism
+from baselines.recipes import CLASSIFIERS, Recipe, change, resolve
+from baselines.sampling import Order
+from baselines.session import Data, Outcome, Session, Sitting, summarise_complete
 from baselines.text import TextEncoder, open_text_encoder
 from baselines.threads import computing
 from landmark.errors import InputError
 from landmark.progress import Progress
 
 SENSORS = ("s1", "s2")
-#: Training patches looked at for the mean and spread of each band.
-_STATISTICS_PATCHES = 256
+_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -36,31 +39,41 @@ class TrainOptions:
 
     Attributes:
         recipe: Name of a recipe.
-        model: timm backbone.
+        model: timm backbone, or `s1=NAME,s2=NAME`, or a published pair.
         run: Folder name under runs/; None: the recipe's name.
         resume: Go on with an interrupted run (or start it, if it is not there).
+        like: A run of this dataset whose recipe and initial weights are taken instead.
+        weights: What the run begins from; see `baselines.beginning.open_sources`.
         epochs: Passes over the larger sensor's patches.
         batch: Patches per sensor and step.
         seed: Of weights, order and augmentation.
         lr: Peak learning rate.
+        settings: Any other field of the recipe.
         workers: Threads that decode patches; None: as many as help.
         threads: Threads torch computes with on a CPU; None: half of the cores.
         device: `cpu`, `cuda`, ...; None: CUDA where there is one.
         text: Text encoder: hub name or local folder.
+        checkpoint_seconds: Between checkpoints inside a long epoch.
+        tensorboard: Write metrics for TensorBoard too.
     """
 
     recipe: str = "clip"
     model: str | None = None
     run: str | None = None
     resume: bool = False
+    like: str | None = None
+    weights: str | None = None
     epochs: int | None = None
     batch: int | None = None
     seed: int | None = None
     lr: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     workers: int | None = None
     threads: int | None = None
     device: str | None = None
     text: str | None = None
+    checkpoint_seconds: float = 600.0
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +86,8 @@ class TrainSummary:
         model: timm backbone.
         patches: Training patches per sensor.
         epochs: Of the whole run.
-        steps: Of the whole run.
-        best_epoch: The epoch (from 1) whose weights were kept.
+        steps: Taken (fewer than planned where the run stopped early).
+        best_epoch: The epoch (from 1) whose weights were kept; 0: the initial ones.
         val_map: Its mean AP over single classes of split val, mean over sensors; None without val.
         seconds: Time in training, over all sittings.
         resumed: Whether this sitting began in the middle.
@@ -99,7 +112,7 @@ class TrainSummary:
 
 
 @dataclass(frozen=True)
-class _Data:
+class _Opened:
     train: dict[str, Split]
     val: dict[str, Split]
     usable: dict[str, NDArray[np.intp]]
@@ -121,30 +134,55 @@ def train(
         text_encoder: Used instead of opening the recipe's (tests).
 
     Raises:
-        InputError: No shards, nothing to learn from, an unknown recipe or model, or a run of that
-            name is there and `resume` was not asked for, or was trained otherwise.
+        InputError: No shards, nothing to learn from, an unknown recipe, model or setting, weights
+            that do not fit, or a run of that name is there and `resume` was not asked for, or was
+            trained otherwise.
         InterruptedRunError: A signal came; the run can be resumed.
         LandmarkError: A file is damaged, or the loss is no longer finite.
     """
-    recipe = resolve(
-        options.recipe,
-        model=options.model,
-        epochs=options.epochs,
-        batch=options.batch,
-        seed=options.seed,
-        lr=options.lr,
-    )
+    options, recipe = _recipe(root, options)
+    if not recipe.epochs and options.weights is None:
+        raise InputError("0 epochs leave an untrained model; give --weights, or epochs from 1")
     files = run_files(root, options.run or options.recipe)
     _check_vacant(files, options.resume)
-    data = _open(root, recipe)
-    processes = join(options.device)
+    opened = _open(root, recipe)
     try:
-        with computing(options.threads), torch.random.fork_rng():
-            return _train(root, options, progress, recipe, files, data, text_encoder, processes)
+        processes = join(options.device)
+        choose_precision(recipe.precision, processes.device)
+        threads = options.threads or (1 if recipe.deterministic else None)
+        with computing(threads), determinism(recipe), torch.random.fork_rng():
+            return _train(root, options, progress, recipe, files, opened, text_encoder, processes)
     finally:
-        for split in (*data.train.values(), *data.val.values()):
+        for split in (*opened.train.values(), *opened.val.values()):
             split.close()
-        processes.leave()
+
+
+def _recipe(root: Path, options: TrainOptions) -> tuple[TrainOptions, Recipe]:
+    """Return the recipe with all changes, and the options with what an earlier run decided."""
+    given: dict[str, Any] = {
+        "model": options.model,
+        "epochs": options.epochs,
+        "batch": options.batch,
+        "seed": options.seed,
+        "lr": options.lr,
+        **options.settings,
+    }
+    if options.like is None:
+        return options, resolve(options.recipe, **given)
+    config = read_config(run_files(root, options.like))
+    if config.weights and options.weights is None:
+        names = ", ".join(f"{tower} {record.name}" for tower, record in config.weights.items())
+        raise InputError(f"run {options.like!r} began from {names}; give the same with --weights")
+    recipe = change(config.recipe, f"run {options.like}", **given)
+    return _named(options, config.recipe_name), recipe
+
+
+def _named(options: TrainOptions, recipe: str) -> TrainOptions:
+    return TrainOptions(**{**_shallow(options), "recipe": recipe})
+
+
+def _shallow(options: TrainOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.__dataclass_fields__}
 
 
 def _train(
@@ -153,41 +191,67 @@ def _train(
     progress: Progress,
     recipe: Recipe,
     files: RunFiles,
-    data: _Data,
+    opened: _Opened,
     text: TextEncoder | None,
     processes: Processes,
 ) -> TrainSummary:
-    if recipe.objective != "clip":
+    if recipe.objective == "multilabel":
         text = None
     elif text is None:
         text = open_text_encoder(options.text or recipe.text, recipe.pooling)
     if text is not None:
-        recipe = resolve(options.recipe, **{**recipe.model_dump(), "text": text.config.name})
-    config = _resolve_config(root, options.recipe, recipe, data, text)
+        recipe = change(recipe, "recipe", text=text.config.name)
+    sources = open_sources(options.weights, recipe)
+    began = begin(recipe, opened.train, opened.usable, text, sources)
+    config = _config(root, options.recipe, recipe, opened, began)
     _check_equal(files, config)
     if files.model.is_file():
         return _summary(files, config, summarise_complete(files), complete_before=True)
-    torch.manual_seed(recipe.seed)
-    model = Closp(config.model, text).to(processes.device)
-    session = Session(
-        model=model,
-        objective=build_objective(recipe, data.train, text, processes.device),
-        recipe=recipe,
-        files=files,
-        train=data.train,
-        val=data.val,
-        usable=data.usable,
-        processes=processes,
-        workers=options.workers,
-        progress=progress,
-        hint=f"landmark train-baseline {root} --recipe {options.recipe} "
-        f"--run {files.folder.name} --resume",
-    )
+    model = began.model.to(processes.device)
+    places = _places(recipe, opened.train)
     # All processes look at the folder before the first one writes to it.
     processes.wait()
     if processes.first:
         write_config(files, config)
+    features: dict[str, NDArray[np.float32]] = {}
+    if recipe.freeze_images:
+        model.freeze(opened.train)
+        if processes.first:
+            features = cached_features(root, model, opened.train, recipe, config.data, progress)
+        processes.wait()
+        if not processes.first:
+            features = cached_features(root, model, opened.train, recipe, config.data, progress)
+    session = Session(
+        model=model,
+        objective=build_objective(Material(recipe, opened.train, text, processes.device, places)),
+        recipe=recipe,
+        pretrained=began.pretrained,
+        files=files,
+        data=Data(
+            opened.train, opened.val, opened.usable, _order(recipe, opened, places), features
+        ),
+        sitting=Sitting(
+            processes=processes,
+            workers=options.workers,
+            progress=progress,
+            hint=f"landmark train-baseline {root} --recipe {options.recipe} "
+            f"--run {files.folder.name} --resume",
+            checkpoint_seconds=options.checkpoint_seconds,
+            tensorboard=options.tensorboard,
+        ),
+    )
     return _summary(files, config, session.run(), complete_before=False)
+
+
+def _places(recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
+    return read_places(train) if recipe.location_weight or recipe.pair_weight else {}
+
+
+def _order(recipe: Recipe, opened: _Opened, places: Mapping[str, Places]) -> Order:
+    if recipe.pair_weight:
+        return PairedOrder(opened.usable, places, recipe.batch, recipe.seed)
+    counts = {sensor: len(rows) for sensor, rows in opened.usable.items()}
+    return Order(counts, recipe.batch, recipe.seed)
 
 
 def _check_vacant(files: RunFiles, resume: bool) -> None:
@@ -227,7 +291,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _open(root: Path, recipe: Recipe) -> _Data:
+def _open(root: Path, recipe: Recipe) -> _Opened:
     objective = objective_class(recipe)
     train, val, usable = {}, {}, {}
     for sensor in SENSORS:
@@ -243,51 +307,25 @@ def _open(root: Path, recipe: Recipe) -> _Data:
         if held is not None:
             val[sensor] = held
     if max((len(rows) for rows in usable.values()), default=0) < 2:
-        what = "a caption" if recipe.objective == "clip" else "known classes"
+        what = "known classes" if recipe.objective in CLASSIFIERS else "a caption"
         raise InputError(
             f"{root}: split train holds fewer than two patches with {what}; widen the manifest's "
             "area, or its splits.train, and run `landmark harmonize` again"
         )
-    return _Data(train, val, usable)
+    return _Opened(train, val, usable)
 
 
-def _resolve_config(
-    root: Path, name: str, recipe: Recipe, data: _Data, text: TextEncoder | None
-) -> RunConfig:
-    inputs = {
-        sensor: _statistics(split, data.usable[sensor], recipe.seed)
-        for sensor, split in data.train.items()
-    }
-    model = ModelConfig(
-        kind=objective_class(recipe).kind,
-        backbone=recipe.model,
-        size=recipe.size,
-        dim=recipe.dim,
-        temperature=recipe.temperature,
-        text_projection=text is not None
-        and (recipe.text_projection or text.config.width != recipe.dim),
-        inputs=inputs,
-        text=text.config if text is not None else None,
-    )
+def _config(root: Path, name: str, recipe: Recipe, opened: _Opened, began: Beginning) -> RunConfig:
     libraries = ("landmark", "numpy", "safetensors", "timm", "torch", "transformers")
     return RunConfig(
         recipe_name=name,
         recipe=recipe,
-        model=model,
-        data=fingerprint(root, ("train", "val")),
-        patches={sensor: len(rows) for sensor, rows in data.usable.items()},
+        model=began.model.config,
+        data=fingerprint(root, _SPLITS),
+        patches={sensor: len(rows) for sensor, rows in opened.usable.items()},
+        weights=began.records,
         versions={library: importlib.metadata.version(library) for library in libraries},
     )
-
-
-def _statistics(split: Split, usable: NDArray[np.intp], seed: int) -> SensorInput:
-    """Measure mean and spread of each band on a sample of training patches."""
-    count = min(len(usable), _STATISTICS_PATCHES)
-    chosen = draws(seed, f"statistics/{split.sensor}").choice(usable, count, replace=False)
-    statistics = Statistics(split.layout)
-    for row in np.sort(chosen):
-        statistics.add(split.image(int(row)))
-    return statistics.result()
 
 
 def _summary(

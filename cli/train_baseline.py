@@ -14,9 +14,31 @@ from cli.console import duration, open_console
 def train_baseline(
     context: typer.Context,
     dataset: options.Dataset,
-    recipe: Annotated[str, typer.Option("--recipe", help="What is learned, and how.")] = "clip",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            help="What is learned, and how: clip, concepts, containment, soft, siglip, dcl, "
+            "multilabel, published, published-tuned.",
+        ),
+    ] = "clip",
     model: Annotated[
-        str | None, typer.Option("--model", help="Image encoder (timm name), one per sensor.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Image encoder (timm name), s1=NAME,s2=NAME, or closp-rn, closp-vs, closp-vl, "
+            "closp-mix.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="SOURCE",
+            help="Start from: a published CLOSP file, ssl4eo, or s1=FILE,s2=FILE,location=FILE "
+            "(also hub:OWNER/REPOSITORY/FILE).",
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option("--run", help="Folder under runs/; default: the recipe's name.")
@@ -24,7 +46,11 @@ def train_baseline(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="RUN", help="Take the recipe of an earlier run."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=0, help="Passes.")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=2, help="Patches per sensor and step.")
     ] = None,
@@ -32,6 +58,14 @@ def train_baseline(
         int | None, typer.Option("--seed", min=0, help="Seed of weights, order, augmentation.")
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any other field of the recipe (docs/training.md); may be repeated.",
+        ),
+    ] = None,
     text: Annotated[
         str | None, typer.Option("--text", help="Text encoder: hub name or local folder.")
     ] = None,
@@ -41,6 +75,18 @@ def train_baseline(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Threads that decode patches.")
     ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            "--checkpoint-every",
+            min=1,
+            metavar="SECONDS",
+            help="Between checkpoints inside a long epoch (each epoch ends with one).",
+        ),
+    ] = 600.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write runs/NAME/tensorboard/ too.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -55,21 +101,27 @@ def train_baseline(
         resume="run the same command again with --resume",
     )
 
+    from baselines.recipes import parse_settings
     from baselines.training import TrainOptions, train
     from landmark.dataset import Dataset
 
     wanted = TrainOptions(
         recipe=recipe,
         model=model,
+        weights=weights,
         run=run,
         resume=resume,
+        like=like,
         epochs=epochs,
         batch=batch,
         seed=seed,
         lr=lr,
+        settings=parse_settings(settings or []),
         text=text,
         device=device,
         workers=workers,
+        checkpoint_seconds=checkpoint_every,
+        tensorboard=tensorboard,
     )
     name = f"train-baseline --recipe {recipe}"
     with console.work(None if follower else Dataset(dataset), name) as progress:
@@ -78,9 +130,10 @@ def train_baseline(
         return
     score = "no val split" if summary.val_map is None else f"val mAP {summary.val_map:.3f}"
     state = "was complete already" if summary.complete_before else f"epochs {summary.epochs}"
+    kept = f"kept epoch {summary.best_epoch}" if summary.best_epoch else "kept the initial weights"
     console.answer(
         summary.to_dict(),
-        f"run {summary.run} ({summary.recipe}, {summary.model}): {state}, kept epoch "
-        f"{summary.best_epoch}, {score}, {duration(summary.seconds)}",
+        f"run {summary.run} ({summary.recipe}, {summary.model}): {state}, {kept}, {score}, "
+        f"{duration(summary.seconds)}",
         f"weights, metrics and curves: {dataset / 'runs' / summary.run}",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from baselines.text import TextConfig
+from baselines.text import TextConfig, TextTower
 from landmark.dataset import Dataset
 from landmark.grid import Frame
 from landmark.schema import ImageLayout, s1_layout, s2_layout, shard_schema
@@ -36,6 +36,12 @@ class WordEncoder:
     def encode(self, texts: list[str]) -> np.ndarray:
         vectors = np.stack([self._vector(text) for text in texts])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        raise NotImplementedError("a tower of words is never trained")
+
+    def tower(self) -> TextTower:
+        raise NotImplementedError("a tower of words is never trained")
 
     def _vector(self, text: str) -> np.ndarray:
         words = text.replace(".", " ").split() or [""]
@@ -90,11 +96,12 @@ def _row(
         "image_nbytes": len(frame),
         "image_xxh3": frame_xxh3(frame),
         "datetime": dt.datetime(2023, 5, 1, tzinfo=dt.UTC),
-        "lon": 9.0,
+        "lon": 9.0 + number / 50,
         "lat": 45.0,
         "epsg": 32632,
         "transform": list(Frame("f", 32632, 600000.0, 5000000.0).transform()),
         "geometry": b"",
+        "pair_id": f"{split}_{number:04d}_{'s2' if layout.sensor == 's1' else 's1'}",
         "label_mask": mask,
         # Every third patch knows only what it carries.
         "known_mask": ALL_MASK if number % 3 else mask,

@@ -1,12 +1,36 @@
+"""Losses against slow float64 oracles written from their definitions, and what is masked."""
+
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.objectives import Clip, Multilabel, contrastive_loss, multilabel_loss, subset_text
+from baselines.closp import Output
+from baselines.objectives.base import Drawn, Material, Places
+from baselines.objectives.building import OBJECTIVES, build_objective
+from baselines.objectives.classes import Multilabel
+from baselines.objectives.contrastive import Clip
+from baselines.objectives.losses import (
+    Targets,
+    agreement_loss,
+    decoupled_loss,
+    multilabel_loss,
+    sigmoid_loss,
+    softmax_loss,
+)
+from baselines.objectives.pairing import by_containment, by_overlap, draw_swaps
+from baselines.objectives.texts import TextTable, Wordings, subset_text
+from baselines.recipes import RECIPES, change
+from landmark.synonyms import load_synonyms
+from landmark.taxonomy import names_of
 from tests.baselines.learnable import WordEncoder
+
+CPU = torch.device("cpu")
 
 
 def unit(rows: int, columns: int, seed: int) -> torch.Tensor:
@@ -26,14 +50,179 @@ class Rows:
 class Sides:
     """As much of a model as an objective looks at."""
 
+    tower = None
+
     def __init__(self) -> None:
         self.log_scale = torch.nn.Parameter(torch.tensor(2.0))
+        self.bias = torch.nn.Parameter(torch.tensor(-3.0))
 
     def project_texts(self, vectors: torch.Tensor) -> torch.Tensor:
         return F.normalize(vectors)
 
+    def place_vectors(self, lonlat: torch.Tensor) -> torch.Tensor:
+        angles = torch.deg2rad(lonlat).float()
+        return F.normalize(torch.cat([angles.sin(), angles.cos()], 1).repeat(1, 2))
+
     def scale(self) -> torch.Tensor:
         return self.log_scale.exp()
+
+    def offset(self) -> torch.Tensor:
+        return self.bias
+
+
+# -- slow oracles: float64, one pair at a time, every caption copy on its own -------------------
+
+
+def copies(targets: Targets) -> list[int]:
+    """Texts with equal captions written out again."""
+    return [j for j, w in enumerate(targets.weights.tolist()) for _ in range(int(w))]
+
+
+def softmax_oracle(images: Any, texts: Any, targets: Targets, scale: Any, bias: Any) -> Any:
+    t, d, order = targets.positives.double(), targets.decided, copies(targets)
+    rows, columns = [], []
+    for i in range(len(t)):
+        total = sum(t[i, j] for j in order)
+        if total == 0:
+            continue
+        below = sum(torch.exp(scale * images[i] @ texts[j]) for j in order if d[i, j])
+        terms = [
+            t[i, j] / total * torch.log(torch.exp(scale * images[i] @ texts[j]) / below)
+            for j in order
+            if t[i, j] > 0
+        ]
+        rows.append(-sum(terms))
+    for j in order:
+        total = t[:, j].sum()
+        if total == 0:
+            continue
+        below = sum(torch.exp(scale * images[i] @ texts[j]) for i in range(len(t)) if d[i, j])
+        terms = [
+            t[i, j] / total * torch.log(torch.exp(scale * images[i] @ texts[j]) / below)
+            for i in range(len(t))
+            if t[i, j] > 0
+        ]
+        columns.append(-sum(terms))
+    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+
+
+def decoupled_oracle(images: Any, texts: Any, targets: Targets, scale: Any, bias: Any) -> Any:
+    t, d, order = targets.positives.double(), targets.decided, copies(targets)
+    rows, columns = [], []
+    for i in range(len(t)):
+        good = [scale * images[i] @ texts[j] for j in order if t[i, j] > 0]
+        bad = [scale * images[i] @ texts[j] for j in order if d[i, j] and t[i, j] == 0]
+        if good:
+            rows.append(
+                torch.log(sum(torch.exp(s) for s in bad)) - sum(good) / len(good) if bad else 0.0
+            )
+    for j in order:
+        good = [scale * images[i] @ texts[j] for i in range(len(t)) if t[i, j] > 0]
+        bad = [scale * images[i] @ texts[j] for i in range(len(t)) if d[i, j] and t[i, j] == 0]
+        if good:
+            columns.append(
+                torch.log(sum(torch.exp(s) for s in bad)) - sum(good) / len(good) if bad else 0.0
+            )
+    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+
+
+def sigmoid_oracle(images: Any, texts: Any, targets: Targets, scale: Any, bias: Any) -> Any:
+    total = 0.0
+    for i in range(len(targets.positives)):
+        for j in copies(targets):
+            if targets.decided[i, j]:
+                sign = 1.0 if targets.positives[i, j] > 0 else -1.0
+                logit = sign * (scale * images[i] @ texts[j] + bias)
+                total = total + torch.log(1 + torch.exp(-logit))
+    return total / len(targets.positives)
+
+
+LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "softmax": (lambda i, t, g, s, b: softmax_loss(i, t, g, s), softmax_oracle),
+    "decoupled": (lambda i, t, g, s, b: decoupled_loss(i, t, g, s), decoupled_oracle),
+    "sigmoid": (sigmoid_loss, sigmoid_oracle),
+}
+
+
+def drawn_targets(seed: int, soft: bool) -> Targets:
+    random = np.random.default_rng(seed)
+    positives = (random.random((6, 5)) < 0.4).astype(np.float32)
+    if soft:
+        positives *= random.random((6, 5)).astype(np.float32)
+    positives[1] = 0  # an image without a positive
+    positives[:, 2] = 0  # a text without one
+    positives[0, 0] = 1
+    decided = (random.random((6, 5)) < 0.8) | (positives > 0)
+    weights = random.integers(1, 4, 5).astype(np.float32)
+    return Targets(*map(torch.from_numpy, (positives, decided, weights)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_and_gradients_are_those_of_the_definition(name: str, seed: int) -> None:
+    ours, oracle = LOSSES[name]
+    targets = drawn_targets(seed, soft=name == "softmax")
+    values, gradients = [], []
+    for function, dtype in ((ours, torch.float32), (oracle, torch.float64)):
+        inputs = [unit(6, 8, seed), unit(5, 8, seed + 9), torch.tensor(3.0), torch.tensor(-1.0)]
+        inputs = [tensor.to(dtype).requires_grad_() for tensor in inputs]
+        value = function(inputs[0], inputs[1], targets, inputs[2], inputs[3])
+        used = inputs if name == "sigmoid" else inputs[:3]
+        values.append(value.item())
+        gradients.append(torch.autograd.grad(value, used))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    for got, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_undecided_pairs_have_no_gradient(name: str) -> None:
+    targets = drawn_targets(5, soft=False)
+    undecided = [(i, j) for i in range(6) for j in range(5) if not targets.decided[i, j]]
+    assert undecided
+    similarity = (3 * unit(6, 8, 1) @ unit(5, 8, 2).T).requires_grad_()
+    # Similarities as leaves: images = similarities, texts = unit axes.
+    value = LOSSES[name][0](
+        similarity, torch.eye(5), targets, torch.tensor(1.0), torch.tensor(-1.0)
+    )
+    (gradient,) = torch.autograd.grad(value, similarity)
+    for place in undecided:
+        assert gradient[place] == 0
+    assert torch.isfinite(gradient).all()
+    assert (gradient != 0).any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_of_processes_average_to_the_whole(
+    name: str, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, images, texts = drawn_targets(7, soft=False), unit(6, 8, 3), unit(5, 8, 4)
+    scale, bias = torch.tensor(3.0), torch.tensor(-1.0)
+    whole = LOSSES[name][0](images, texts, targets, scale, bias)
+    monkeypatch.setattr("baselines.objectives.losses.gather_rows", lambda own, sizes: images)
+    shares = []
+    for rank in range(processes):
+        part = Targets(targets.positives, targets.decided, targets.weights, (rank, processes))
+        shares.append(LOSSES[name][0](images[part.own], texts, part, scale, bias))
+    assert torch.stack(shares).mean().item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_diagonal_targets_and_shared_captions_are_one_loss() -> None:
+    """The paper's loss takes every caption as its own class; equal ones have equal vectors."""
+    captions = np.array([0, 1, 0, 2, 1, 0])
+    images, texts = unit(6, 8, 0).double(), unit(3, 8, 1).double()
+    images.requires_grad_()
+    logits = 5.0 * images @ texts[captions].T
+    labels = torch.arange(6)
+    literal = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    counts = torch.tensor([3.0, 2.0, 1.0]).double()
+    positives = torch.from_numpy(captions[:, None] == np.arange(3)).double()
+    targets = Targets(positives, torch.ones(6, 3, dtype=torch.bool), counts)
+    ours = softmax_loss(images, texts, targets, torch.tensor(5.0).double())
+    assert ours.item() == pytest.approx(literal.item(), rel=1e-12)
+    first, second = (torch.autograd.grad(v, images)[0] for v in (literal, ours))
+    torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
 
 
 def test_unknown_bits_have_no_gradient_and_do_not_change_the_loss() -> None:
@@ -52,55 +241,110 @@ def test_the_multilabel_loss_is_the_mean_over_known_bits() -> None:
     logits, present = torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]])
     expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
     assert multilabel_loss(logits, present, torch.ones(1, 2)).item() == pytest.approx(expected)
-    nothing = multilabel_loss(logits, present, torch.zeros(1, 2))
+    assert multilabel_loss(logits, present, torch.zeros(1, 2)).item() == 0
+
+
+def test_agreement_is_the_mean_of_one_minus_cosine_over_pairs() -> None:
+    first, second = unit(4, 8, 5), unit(3, 8, 6)
+    pairs = torch.tensor([[0, 2], [3, 1]])
+    expected = 1 - (first[0] @ second[2] + first[3] @ second[1]) / 2
+    got = agreement_loss(first, second, [[4], [3]], pairs, (0, 1))
+    assert got.item() == pytest.approx(expected.item(), rel=1e-6)
+    nothing = agreement_loss(first, second, [[4], [3]], pairs[:0], (0, 1))
     assert nothing.item() == 0
 
 
-def test_with_captions_alone_the_loss_is_the_usual_one_with_shared_targets() -> None:
-    captions = np.array([0, 1, 0, 2, 1, 0])
-    images, texts, scale = unit(6, 8, 0), unit(3, 8, 1), torch.tensor(5.0)
-    similarity = (scale * images @ texts[captions].T).double().numpy()
-    total = 0.0
-    for i in range(6):
-        same = [j for j in range(6) if captions[j] == captions[i]]
-        row = similarity[i] - np.log(np.exp(similarity[i]).sum())
-        column = similarity[:, i] - np.log(np.exp(similarity[:, i]).sum())
-        total += -(row[same].mean() + column[same].mean()) / 2
-    _, counts = np.unique(captions, return_counts=True)
-    positives = torch.from_numpy(captions[:, None] == np.arange(3))
-    loss = contrastive_loss(
-        images,
-        texts,
-        positives,
-        torch.ones_like(positives),
-        torch.from_numpy(counts.astype(np.float32)),
-        scale,
+# -- what the objectives make of label masks ----------------------------------------------------
+
+SPLIT = Rows(
+    [0b1, 0b11, 0b10011, 0b10, 0b1],
+    [0xFFF, 0xFFF, 0xFFF, 0b10, 0xFFF],
+    ["water", "water. trees", "water. trees. crops", "trees", "water"],
+)
+
+
+def objective(name: str, **fields: Any) -> Any:
+    recipe = change(RECIPES[name], name, **fields)
+    places = Places(
+        np.array([[9.0, 45.0 + k] for k in (0, 1, 2, 3, 0)]), np.array([4, -1, 2, 0, 1])
     )
-    assert loss.item() == pytest.approx(total / 6, rel=1e-5)
+    return build_objective(
+        Material(
+            recipe,
+            {"s1": SPLIT, "s2": SPLIT},
+            WordEncoder(8),
+            CPU,
+            dict.fromkeys(("s1", "s2"), places),
+        )
+    )
 
 
-def test_undecided_pairs_are_neither_positive_nor_negative() -> None:
-    images = unit(3, 8, 2).requires_grad_()
-    texts = unit(2, 8, 3)
-    positives = torch.tensor([[True, False], [False, True], [True, False]])
-    decided = torch.ones_like(positives)
-    decided[0, 1] = False
-    weights, scale = torch.ones(2), torch.tensor(4.0)
-    loss = contrastive_loss(images, texts, positives, decided, weights, scale)
-    (gradient,) = torch.autograd.grad(loss, images)
-    # Image 0 is told of text 0 alone, which it is a positive of.
-    assert torch.linalg.matrix_rank(torch.stack([gradient[0], texts[0]])) == 1
-    assert torch.isfinite(gradient).all()
+def outputs(seed: int) -> dict[str, Output]:
+    return {
+        sensor: Output(unit(5, 8, seed + k).requires_grad_(), torch.randn(5, 12).requires_grad_())
+        for k, sensor in enumerate(("s1", "s2"))
+    }
 
 
-def test_the_temperature_learns() -> None:
-    rows = Rows([1, 2, 16], [0xFFF] * 3, ["water", "trees", "crops"])
-    model = Sides()
-    clip = Clip({"s2": rows}, WordEncoder(8), torch.device("cpu"))
-    loss = clip.loss(model, {"s2": unit(3, 8, 4)}, {"s2": np.arange(3)}, (0, 0), (0, 1))
+DRAWN = Drawn({"s1": np.arange(5), "s2": np.array([4, 2, 0, 1, 3])})
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES if n not in ("published-tuned",)])
+def test_every_objective_reaches_images_and_its_own_parameters(name: str) -> None:
+    model, out = Sides(), outputs(3)
+    loss = objective(name).loss(model, out, DRAWN)
     loss.backward()
-    assert model.log_scale.grad is not None
-    assert model.log_scale.grad.item() != 0
+    kind = OBJECTIVES[RECIPES[name].objective].kind
+    for output in out.values():
+        assert (output.vectors.grad is not None) == (kind != "classes")
+        assert (output.logits.grad is not None) == (kind != "embedding")
+    assert (model.log_scale.grad is not None) == (kind != "classes")
+    assert (model.bias.grad is not None) == (name == "siglip")
+
+
+@pytest.mark.parametrize("name", ["published", "clip", "soft", "siglip", "dcl", "containment"])
+def test_equal_draws_give_equal_losses_and_options_change_them(name: str) -> None:
+    model, out = Sides(), outputs(4)
+    plain = objective(name).loss(model, out, DRAWN)
+    assert objective(name).loss(model, out, DRAWN).item() == plain.item()
+    for option in ("location_weight", "pair_weight", "hard_negatives"):
+        other = objective(name, **{option: 4}).loss(model, out, DRAWN)
+        assert torch.isfinite(other)
+        assert other.item() != plain.item(), option
+
+
+def test_a_caption_is_no_negative_where_the_deciding_class_is_unknown() -> None:
+    rows = DRAWN.rows["s1"]
+    for name in ("clip", "siglip", "dcl"):
+        own = objective(name)
+        texts = own._texts("s1", DRAWN)
+        positives, decided = own._pairs("s1", rows, texts)
+        masks = texts.masks.tolist()
+        # Patch 3 knows Trees alone: what else is there may be anything.
+        expected = [mask == 0b10 or not mask & 0b10 for mask in masks]
+        assert decided[3].tolist() == expected
+        assert decided[[0, 1, 2, 4]].all()
+        assert positives[3].tolist() == [mask == 0b10 for mask in masks]
+    # The paper's loss knows no unknown.
+    literal = objective("published")
+    assert literal._pairs("s1", rows, literal._texts("s1", DRAWN))[1].all()
+
+
+def test_geoclosp_averages_its_four_terms() -> None:
+    model, out = Sides(), outputs(5)
+    both = objective("published", location_weight=1).loss(model, out, DRAWN)
+    text = objective("published").loss(model, out, DRAWN)
+    places = []
+    for sensor, output in out.items():
+        own = objective("published", location_weight=1)
+        lonlat = own._material.places[sensor].lonlat[DRAWN.rows[sensor]]
+        vectors = model.place_vectors(torch.from_numpy(lonlat))
+        logits = model.scale() * output.vectors @ vectors.T
+        labels = torch.arange(5)
+        # Patches 0 and 4 lie in one place: equal vectors, so diagonal targets say the same.
+        places.append((F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2)
+    expected = (text + torch.stack(places).mean()) / 2
+    assert both.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_patches_without_caption_or_known_class_are_left_out() -> None:
@@ -110,34 +354,88 @@ def test_patches_without_caption_or_known_class_are_left_out() -> None:
 
 
 def test_subcaptions_are_positives_of_all_patches_that_carry_them() -> None:
-    rows = Rows(
-        [0b1, 0b11, 0b10011, 0b10],
-        [0xFFF, 0xFFF, 0xFFF, 0b10],
-        ["water", "water. trees", "water. trees. crops", "trees"],
-    )
-    clip = Clip({"s1": rows}, WordEncoder(8), torch.device("cpu"), subcaptions=200, seed=1)
-    drawn = np.arange(4)
-    texts, positives, decided, weights = clip._by_containment("s1", drawn, (0, 0))
-    masks = sorted({0b1, 0b10, 0b11, 0b10000, 0b10001, 0b10010, 0b10011})
-    assert len(texts) == len(masks) == len(weights)
+    own = objective("containment", subcaptions=200, seed=1)
+    texts = own._texts("s1", DRAWN)
+    masks = [0b1, 0b10, 0b11, 0b10000, 0b10001, 0b10010, 0b10011]
+    assert texts.masks.tolist() == masks
+    positives, decided = by_containment(SPLIT, DRAWN.rows["s1"], texts)
     for column, mask in enumerate(masks):
-        assert positives[:, column].tolist() == [(m & mask) == mask for m in rows.label_mask]
+        assert positives[:, column].tolist() == [(m & mask) == mask for m in SPLIT.label_mask]
     # Patch 3 knows Trees alone: what asks for more is undecided there.
     assert decided[3].tolist() == [mask == 0b10 for mask in masks]
-    assert decided[:3].all()
-    again = clip._by_containment("s1", drawn, (0, 0))
-    assert np.array_equal(texts, again[0])
+    assert decided[[0, 1, 2, 4]].all()
 
 
-def test_the_text_of_a_subset_is_the_short_caption() -> None:
-    assert subset_text(0b10011) == "water. trees. crops"
+def test_soft_targets_are_squared_jaccard_of_decided_texts() -> None:
+    own = objective("soft")
+    texts = own._texts("s1", DRAWN)
+    targets, decided = own._pairs("s1", DRAWN.rows["s1"], texts)
+    for row, (labels, known) in enumerate(zip(SPLIT.label_mask, SPLIT.known_mask, strict=True)):
+        for column, mask in enumerate(texts.masks):
+            union, common = bin(labels | mask).count("1"), bin(labels & mask).count("1")
+            sure = (int(mask) & ~int(known)) == 0
+            assert decided[row, column] == sure
+            assert targets[row, column] == pytest.approx((common / union) ** 2 if sure else 0)
+    assert by_overlap(SPLIT, np.array([1]), texts)[0].max() == 1
+
+
+def test_swaps_name_a_class_that_is_surely_not_there() -> None:
+    labels, known = np.array([0b11, 0b100], np.uint16), np.array([0b1011, 0b100], np.uint16)
+    swapped = draw_swaps(np.random.default_rng(0), labels, known, 50)
+    # Patch 0 has bit 3 decided absent and nothing else; patch 1 has nothing decided absent.
+    assert set(swapped) == {0b1010, 0b1001}
+    assert draw_swaps(np.random.default_rng(0), labels[1:], known[1:], 5) == []
+
+
+def test_hard_negatives_are_texts_without_a_positive() -> None:
+    own = objective("clip", hard_negatives=20)
+    texts = own._texts("s1", DRAWN)
+    positives, decided = own._pairs("s1", DRAWN.rows["s1"], texts)
+    extra = np.flatnonzero(~positives.any(0))
+    assert len(extra) >= 3
+    assert decided[[0, 1, 2, 4]][:, extra].all()
+
+
+def test_wordings_name_every_class_in_drawn_order_and_other_words() -> None:
+    mask = 0b10011
+    assert subset_text(mask) == Wordings(0).text(mask, 3) == "water. trees. crops"
+    orders = {Wordings(0, 8).text(mask, variant) for variant in range(8)}
+    assert len(orders) > 2
+    assert all(sorted(text.split(". ")) == ["crops", "trees", "water"] for text in orders)
+    synonyms = load_synonyms()
+    said = Wordings(0, 20, synonyms)
+    texts = [said.text(mask, variant) for variant in range(20)]
+    assert texts == [said.text(mask, variant) for variant in range(20)]
+    words = {word for text in texts for word in text.split(". ")}
+    others = {word for name in names_of(mask) for word in synonyms.train[name]}
+    assert words & others
+    assert words <= others | {"water", "trees", "crops"}
+
+
+def test_the_vector_of_a_late_text_does_not_depend_on_what_came_before() -> None:
+    class Counting(WordEncoder):
+        def __init__(self) -> None:
+            super().__init__(8)
+            self.calls: list[list[str]] = []
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            self.calls.append(texts)
+            return super().encode(texts)
+
+    encoder = Counting()
+    table = TextTable(encoder, ["water", "trees"], CPU)
+    late = table.place("crops")
+    table.vectors(Sides(), np.array([0, late]))
+    table.vectors(Sides(), np.array([late, 1]))
+    assert encoder.calls == [["water", "trees"], ["crops"]]
 
 
 def test_multilabel_reads_the_masks_of_the_drawn_rows() -> None:
     rows = Rows([1, 2], [3, 2], ["water", "trees"])
-    objective = Multilabel({"s1": rows}, torch.device("cpu"))
+    own = Multilabel(Material(RECIPES["multilabel"], {"s1": rows}, None, CPU))
     logits = torch.randn(2, 12, requires_grad=True)
-    objective.loss(None, {"s1": logits}, {"s1": np.array([1, 0])}, (0, 0), (0, 1)).backward()
+    drawn = Drawn({"s1": np.array([1, 0])})
+    own.loss(Sides(), {"s1": Output(None, logits)}, drawn).backward()
     touched = (logits.grad != 0).int()
     assert touched[:, :3].tolist() == [[0, 1, 0], [1, 1, 0]]
     assert touched[:, 3:].sum() == 0

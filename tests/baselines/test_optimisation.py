@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from baselines.optimisation import build_optimiser, optimiser_tensors, rate, restore_optimiser
+from baselines.recipes import RECIPES, change
+
+PLAIN = change(RECIPES["clip"], "", lr=1.0)
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
-    rates = [rate(step, 100, 1.0, 0.1) for step in range(101)]
+    rates = [rate(step, 100, PLAIN) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
@@ -19,7 +22,26 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
 
 
 def test_no_warmup_begins_at_the_peak() -> None:
-    assert rate(0, 1, 0.5, 0.0) == 0.5
+    assert rate(0, 1, change(PLAIN, "", lr=0.5, warmup=0.0)) == 0.5
+
+
+def test_a_constant_rate_stays_at_its_peak() -> None:
+    recipe = change(PLAIN, "", schedule="constant")
+    assert {rate(step, 100, recipe) for step in range(10, 100)} == {1.0}
+
+
+@pytest.mark.parametrize("steps", [25, 100])
+def test_one_cycle_is_that_of_torch(steps: int) -> None:
+    recipe = change(PLAIN, "", schedule="onecycle", lr=1e-3)
+    optimiser = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 1e-3, total_steps=steps, pct_start=0.1, div_factor=1e6, final_div_factor=1e6
+    )
+    for step in range(steps):
+        assert rate(step, steps, recipe) == pytest.approx(schedule.get_last_lr()[0], rel=1e-6)
+        optimiser.step()
+        if step < steps - 1:
+            schedule.step()
 
 
 def test_norms_and_biases_are_not_decayed() -> None:

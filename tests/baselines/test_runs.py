@@ -10,6 +10,7 @@ import torch
 
 from baselines.checkpoints import RunConfig, run_files, write_config, write_tensors
 from baselines.closp import Closp, Kind, ModelConfig
+from baselines.encoders import BackboneConfig
 from baselines.evaluation import evaluate
 from baselines.recipes import RECIPES
 from baselines.runs import choose_run
@@ -41,8 +42,7 @@ def write_run(root: Path, name: str, kind: Kind, sensors: tuple[str, ...] = ("s1
     }
     model = ModelConfig(
         kind=kind,
-        backbone="test_resnet",
-        size=30,
+        backbones=dict.fromkeys(sensors, BackboneConfig(name="test_resnet", size=30)),
         dim=16,
         temperature=0.07,
         text_projection=False,

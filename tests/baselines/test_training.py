@@ -15,8 +15,8 @@ import yaml
 
 import baselines.session
 from baselines.checkpoints import list_runs, load_run, read_config, run_files, write_config
-from baselines.curves import read_metrics
 from baselines.loader import open_split
+from baselines.logbook import read_metrics
 from baselines.training import TrainOptions, TrainSummary, train
 from landmark.errors import InputError, InterruptedRunError, LandmarkError
 from landmark.progress import Silent
@@ -62,7 +62,8 @@ def classes(root: Path) -> TrainSummary:
 
 def test_a_run_folder_holds_what_the_design_says(root: Path, done: TrainSummary) -> None:
     files = {path.name for path in (root / "runs" / "clip").iterdir()}
-    assert files == {"config.yaml", "metrics.jsonl", "model.safetensors", "curves.png"}
+    expected = {"config.yaml", "metrics.jsonl", "model.safetensors", "curves.png", "timing.json"}
+    assert files == expected
     assert (root / "runs/clip/curves.png").read_bytes().startswith(b"\x89PNG")
     # Every tenth patch has no caption.
     assert done.patches == {"s1": 22, "s2": 15}
@@ -161,7 +162,7 @@ def test_interrupted_and_resumed_equals_undisturbed(
     assert summary.val_map == done.val_map
     whole = run_files(root, "clip")
     assert files.model.read_bytes() == whole.model.read_bytes()
-    assert _without_times(files.metrics) == _without_times(whole.metrics)
+    assert files.metrics.read_bytes() == whole.metrics.read_bytes()
     assert not files.checkpoint.exists()
 
 
@@ -279,12 +280,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "baselines.objectives.Clip.loss", lambda self, model, *_: model.scale() * float("nan")
+        "baselines.objectives.contrastive.Clip.loss",
+        lambda self, model, *_: model.scale() * float("nan"),
     )
     with pytest.raises(LandmarkError, match="no longer finite in epoch 1, step 1"):
         run(root, replace(TINY, run="nan"))
     shutil.rmtree(run_files(root, "nan").folder)
-
-
-def _without_times(path: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(path)]

@@ -131,6 +131,8 @@ def _planes(patch: Patch, layout: ImageLayout) -> list[np.ndarray]:
     bits = np.array([1 + 1000 * (marker >> position & 1) for position in range(12)])
     planes = [np.full(shape, 500, layout.dtype) for shape in layout.shapes]
     planes[0][0, :12] = bits
+    if layout.sensor == "s1":
+        planes[1][:] = -20  # dB that are nowhere negative would be taken for linear backscatter
     return planes
 
 

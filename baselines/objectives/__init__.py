@@ -1,0 +1,1 @@
+"""What is optimised: one class per objective, and the losses as plain functions."""
