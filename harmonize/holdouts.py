@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harmonize.places import Places
 from harmonize.ties import Tie
 from landmark.errors import InputError
-from landmark.manifest import HoldOut
+from landmark.manifest_splits import HoldOut
 from landmark.stac_items import open_area
 
 
