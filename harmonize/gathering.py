@@ -105,6 +105,7 @@ class Gathered:
 def gather(
     dataset: Dataset,
     shards: Sequence[str],
+    *,
     captions: CaptionRules | None = None,
     terms: SourceTerms | None = None,
 ) -> Gathered:

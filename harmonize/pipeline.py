@@ -164,7 +164,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(dataset, names, manifest.captions, SourceTerms.of(manifest))
+    gathered = gather(dataset, names, captions=manifest.captions, terms=SourceTerms.of(manifest))
     index = build_index(gathered, manifest)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))

@@ -223,7 +223,9 @@ def _decompress(frame: Buffer, out: NDArray[np.generic]) -> None:
     try:
         # Releases the interpreter lock; blosc2's own `decompress2` holds it.
         bytes_out = out.reshape(-1).view(np.uint8)
-        imagecodecs.blosc2_decode(frame, numthreads=1, out=bytes_out)  # type: ignore[arg-type]
+        # Whatever holds the frame (Arrow calls its bytes signed), it is read as unsigned bytes.
+        data = np.frombuffer(frame, dtype=np.uint8)
+        imagecodecs.blosc2_decode(data, numthreads=1, out=bytes_out)
     except (ValueError, RuntimeError):
         raise LandmarkError(f"image frame of {size} bytes is damaged") from None
 

@@ -23,7 +23,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def publication(dataset: Dataset, rules: Manifest) -> Publication:
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
-    gathered = gather(dataset, names, SourceTerms.of(rules))
+    gathered = gather(dataset, names, terms=SourceTerms.of(rules))
     index = build_index(gathered, rules)
     return Publication(rules, gathered, index.table, index.warnings, index.kept_whole)
 

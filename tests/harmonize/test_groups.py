@@ -16,7 +16,8 @@ from harmonize.dealing import quotas
 from harmonize.splits import Assignment, SplitPatches, assign
 from harmonize.ties import Tie
 from landmark.errors import InputError
-from landmark.manifest import Area, HoldOut, Splits
+from landmark.manifest import Area, Splits
+from landmark.manifest_splits import HoldOut
 from tests.harmonize.test_splits import brute_force_close, joined, lattice
 
 
