@@ -150,6 +150,7 @@ class ShardReader:
                 self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise LandmarkError(f"{path}: cannot be opened: {_first_line(error)}") from None
+        self._bytes = memoryview(self._map)
         try:
             self._file = pq.ParquetFile(pa.BufferReader(self._map))
             self.rows: int = self._file.metadata.num_rows
@@ -214,7 +215,7 @@ class ShardReader:
         self._require(row)
         if self._offsets is not None:
             start = int(self._offsets[row])
-            frame = memoryview(self._map)[start : start + int(self._lengths[row])]
+            frame = self._bytes[start : start + int(self._lengths[row])]
         else:
             frame = self._frame_by_pyarrow(row)
         if frame_xxh3(frame) != self._hashes[row]:
@@ -228,9 +229,17 @@ class ShardReader:
         """Return the native-resolution planes of a row, in band order."""
         return decode_planes(self.frame(row), self.layout)
 
-    def image(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
-        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`)."""
-        return decode_image(self.frame(row), self.layout, out)
+    def image(
+        self,
+        row: int,
+        out: NDArray[np.generic] | None = None,
+        scratch: NDArray[np.generic] | None = None,
+    ) -> NDArray[np.generic]:
+        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`).
+
+        `scratch` is working space: see `decode_image`.
+        """
+        return decode_image(self.frame(row), self.layout, out, scratch)
 
     def packed(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
         """Return the native planes of a row one after another, (layout.values,), or in `out`."""
@@ -252,7 +261,7 @@ class ShardReader:
         for group in range(metadata.num_row_groups):
             lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
             column = metadata.row_group(group).column(leaf)
-            offsets = value_offsets(memoryview(self._map), column, lengths)
+            offsets = value_offsets(self._bytes, column, lengths)
             if offsets is None:
                 return None
             found.append(offsets)
