@@ -27,7 +27,7 @@ from baselines.closp import Closp
 from baselines.curves import draw_curves, read_metrics
 from baselines.distributed import Processes
 from baselines.interrupts import Interrupt, listening
-from baselines.loader import Split, Step, share, training_batches
+from baselines.loader import Loader, Split, Step, share
 from baselines.objectives import Objective
 from baselines.optimisation import (
     build_optimiser,
@@ -36,8 +36,10 @@ from baselines.optimisation import (
     restore_optimiser,
     set_rate,
 )
+from baselines.reading import Reading
 from baselines.recipes import Recipe
 from baselines.sampling import Order, Position
+from baselines.scaling import unpack
 from baselines.validation import validate
 from landmark.commits import write_atomic
 from landmark.errors import InputError, InterruptedRunError, LandmarkError
@@ -147,10 +149,10 @@ class Session:
         state = self._state
         start = Position(self._recipe.seed, state.epoch, state.step)
         saved = time.monotonic()
-        steps = training_batches(
-            self._train, self._usable, self._order, start, self._workers, self._processes.part
-        )
-        with contextlib.closing(steps):
+        with (
+            self._loader() as loader,
+            contextlib.closing(loader.steps(start)) as steps,
+        ):
             for step in steps:
                 state.losses += self._step(step)
                 state.step = step.number + 1
@@ -168,6 +170,12 @@ class Session:
         self._judge()
         state.epoch, state.step, state.losses = state.epoch + 1, 0, 0.0
         self._save()
+
+    def _loader(self) -> Loader:
+        # The loss is read at the end of each step, so its arrays are free when the next is taken.
+        cuda = self._processes.device.type == "cuda"
+        reading = Reading(workers=self._workers, packed=cuda, reuse=True, pinned=cuda)
+        return Loader(self._train, self._usable, self._order, reading, self._processes.part)
 
     def _step(self, step: Step) -> float:
         epoch = self._state.epoch
@@ -207,9 +215,9 @@ class Session:
 
     def _input(self, sensor: str, step: Step) -> Tensor:
         stored = torch.from_numpy(step.batches[sensor].images)
-        if self._processes.device.type == "cuda":
-            stored = stored.pin_memory()
         stored = stored.to(self._processes.device, non_blocking=True)
+        if stored.ndim == 2:  # packed: the device spreads coarse bands
+            stored = unpack(stored, self._train[sensor].layout)
         images = self._model.prepare(sensor, stored)
         if not self._recipe.augment:
             return images

@@ -109,7 +109,7 @@ def _cases(
     s2, s1 = patches["s2"], patches["s1"]
     bilinear = [_upsampled(planes, order=1) for planes in s2]
     nearest = [_upsampled(planes, order=0) for planes in s2]
-    radar = [np.stack(planes) for planes in s1]
+    radar = [np.stack(planes).astype(np.float32) for planes in s1]
     flat = [np.concatenate([plane.ravel() for plane in planes]) for planes in s2]
     return [
         (

@@ -17,7 +17,18 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli import demo, evaluate, explain, fetch, harmonize, report, search, train_baseline, verify
+from cli import (
+    demo,
+    evaluate,
+    explain,
+    fetch,
+    harmonize,
+    migrate,
+    report,
+    search,
+    train_baseline,
+    verify,
+)
 from cli.console import Session
 from landmark.errors import LandmarkError
 
@@ -38,6 +49,7 @@ app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify)
+app.command("migrate")(migrate.migrate)
 app.command("demo")(demo.demo)
 
 

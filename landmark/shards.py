@@ -40,7 +40,14 @@ from landmark.codec import (
 from landmark.commits import CommitMark, Filtered, Hole, atomic_path, hash_file, write_mark
 from landmark.errors import LandmarkError
 from landmark.offsets import value_offsets
-from landmark.schema import ROW_GROUP_ROWS, ImageLayout, layout_of
+from landmark.schema import (
+    ROW_GROUP_ROWS,
+    ImageLayout,
+    layout_of,
+    patch_schema,
+    schema_metadata,
+    shard_schema,
+)
 
 __all__ = [
     "ShardReader",
@@ -195,6 +202,15 @@ class ShardReader:
             columns = [n for n in self._file.schema_arrow.names if n not in ("image", "scl")]
         with self._lock:
             return self._file.read(list(columns))
+
+    def schema_with(self, layout: ImageLayout) -> pa.Schema:
+        """Return the schema of this file for images stored as `layout` says."""
+        for schema in (patch_schema(layout), shard_schema(layout)):
+            # What Parquet gives back names list items otherwise: equal rows, other bytes.
+            if schema.names == self._file.schema_arrow.names:
+                return schema
+        metadata = {**self._file.schema_arrow.metadata, **schema_metadata(layout)}
+        return self._file.schema_arrow.with_metadata(metadata)
 
     def value(self, column: str, row: int) -> bytes | None:
         """Return one value of a binary column such as `scl`; reads its whole row group."""
