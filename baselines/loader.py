@@ -157,15 +157,19 @@ class Split:
         images = out
 
         def fill(places: range) -> None:
+            scratch = None if packed else np.empty(self.layout.values, self.layout.dtype)
             for place in places:
                 reader, own = self._locate(int(rows[place]))
                 if packed:
                     reader.packed(own, images[place])
                 else:
-                    reader.image(own, images[place])
+                    reader.image(own, images[place], scratch)
 
+        if pool is None:
+            fill(range(len(rows)))
+            return images
         parts = [range(i, min(i + _CHUNK, len(rows))) for i in range(0, len(rows), _CHUNK)]
-        for _ in pool.map(fill, parts) if pool else map(fill, parts):
+        for _ in pool.map(fill, parts):
             pass
         return images
 

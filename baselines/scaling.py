@@ -147,6 +147,25 @@ class Scaling(nn.Module):
         return F.interpolate(pixels, size=self.size, mode="bilinear", align_corners=corners)
 
 
+def unpack(packed: Tensor, layout: ImageLayout) -> Tensor:
+    """Return (n, bands, 120, 120) of the same dtype from packed planes, on the packed's device.
+
+    Args:
+        packed: (n, layout.values), native planes one after another (`Reading.packed`).
+        layout: Says where each plane lies; coarse pixels are replicated.
+    """
+    count = len(packed)
+    images = packed.new_empty((count, len(layout.bands), PIXELS, PIXELS))
+    start = 0
+    for band, (rows, columns) in enumerate(layout.shapes):
+        plane = packed[:, start : start + rows * columns].reshape(count, rows, 1, columns, 1)
+        tall, wide = PIXELS // rows, PIXELS // columns
+        blocks = images[:, band].view(count, rows, tall, columns, wide)
+        blocks.copy_(plane.expand_as(blocks))
+        start += rows * columns
+    return images
+
+
 def check_bands(expected: SensorInput, shape: tuple[int, ...], origin: str) -> None:
     """Refuse a batch that is not (n, bands, 120, 120) with the bands a model was trained on.
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,13 +27,15 @@ from baselines.curves import draw_curves
 from baselines.distributed import Processes
 from baselines.features import feature_batches
 from baselines.interrupts import Interrupt, listening
-from baselines.loader import Split, Step, share, training_batches
+from baselines.loader import Loader, Split, Step, share
 from baselines.logbook import Logbook, read_metrics
 from baselines.objectives.base import Drawn, Objective
 from baselines.optimisation import build_optimiser, optimiser_tensors, rate, restore_optimiser
 from baselines.precision import choose_precision
+from baselines.reading import Reading
 from baselines.recipes import Recipe
 from baselines.sampling import Order, Position
+from baselines.scaling import unpack
 from baselines.stepping import Stepper
 from baselines.validation import validate
 from landmark.commits import write_atomic
@@ -199,7 +201,8 @@ class Session:
         state = self._state
         self._stepper.freeze(self._frozen())
         saved = time.monotonic()
-        with contextlib.closing(self._steps()) as steps:
+        with contextlib.ExitStack() as stack:
+            steps = self._steps(stack)
             for step in steps:
                 state.losses += self._step(step)
                 state.step = step.number + 1
@@ -225,16 +228,21 @@ class Session:
             self._pretrained if self._state.epoch < self._recipe.frozen_epochs else frozenset()
         )
 
-    def _steps(self) -> Generator[Step, None, None]:
+    def _steps(self, stack: contextlib.ExitStack) -> Iterator[Step]:
+        """Return the steps left of this epoch; what reads them is closed with `stack`."""
         state, data, part = self._state, self._data, self._processes.part
         start = Position(self._recipe.seed, state.epoch, state.step)
         if data.features:
-            return feature_batches(
+            found = feature_batches(
                 data.features, data.usable, self._order, self._recipe, start, part
             )
-        return training_batches(
-            data.train, data.usable, self._order, start, self._sitting.workers, part
-        )
+        else:
+            # The loss is read at the end of each step, so its arrays are free for the next.
+            cuda = self._processes.device.type == "cuda"
+            reading = Reading(workers=self._sitting.workers, packed=cuda, reuse=True, pinned=cuda)
+            loader = Loader(data.train, data.usable, self._order, reading, part)
+            found = stack.enter_context(loader).steps(start)
+        return stack.enter_context(contextlib.closing(found))
 
     def _step(self, step: Step) -> float:
         epoch = self._state.epoch
@@ -261,11 +269,11 @@ class Session:
 
     def _input(self, sensor: str, step: Step) -> Tensor:
         stored = torch.from_numpy(step.batches[sensor].images)
-        if self._processes.device.type == "cuda":
-            stored = stored.pin_memory()
         stored = stored.to(self._processes.device, non_blocking=True)
         if self._data.features:
             return stored
+        if stored.ndim == 2:  # packed: the device spreads coarse bands
+            stored = unpack(stored, self._data.train[sensor].layout)
         images = self._model.prepare(sensor, stored)
         kinds = views(self._recipe.augment)
         if len(kinds) == 1:

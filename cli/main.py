@@ -24,6 +24,7 @@ from cli import (
     explain,
     fetch,
     harmonize,
+    migrate,
     report,
     search,
     train_baseline,
@@ -50,6 +51,7 @@ app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify)
+app.command("migrate")(migrate.migrate)
 app.command("demo")(demo.demo)
 
 

@@ -111,6 +111,7 @@ def decode_image(
     frame: Buffer,
     metadata: ImageLayout | pa.Schema | Mapping[bytes, bytes],
     out: NDArray[np.generic] | None = None,
+    scratch: NDArray[np.generic] | None = None,
 ) -> NDArray[np.generic]:
     """Return a patch as one array (bands, 120, 120); coarse bands are nearest-replicated.
 
@@ -119,6 +120,8 @@ def decode_image(
         metadata: The layout, or the Arrow schema (or its metadata) of the file it comes from.
         out: Where to put the pixels: (bands, 120, 120), C-contiguous, of any dtype the stored one
             casts to safely (uint16 -> float32). None: a new array of the stored dtype.
+        scratch: Working space of `decode_packed`'s kind, for callers that decode many in a row:
+            fresh memory costs a quarter of a patch. None: a new array.
 
     Raises:
         LandmarkError: The frame or the metadata is damaged.
@@ -135,7 +138,7 @@ def decode_image(
     if out.dtype == layout.dtype and layout.values == out.size:
         decode_packed(frame, layout, out.reshape(-1))
     else:
-        spread(decode_packed(frame, layout), np.array(layout.shapes, dtype=np.intp), out)
+        spread(decode_packed(frame, layout, scratch), layout.sides, out)
     return out
 
 

@@ -157,6 +157,23 @@ def read_mark(path: Path) -> CommitMark | None:
     return mark if size == mark.nbytes else None
 
 
+def adopt_mark(path: Path, prepared: Path) -> bool:
+    """Commit a file by a mark that was written before it; return whether the two belong together.
+
+    Args:
+        path: The file.
+        prepared: A commit mark that says what the file should be, lying elsewhere.
+
+    Raises:
+        LandmarkError: The prepared mark is damaged.
+    """
+    mark = _decode(prepared.read_bytes(), prepared)
+    if not path.exists() or path.stat().st_size != mark.nbytes or hash_file(path) != mark.xxh3:
+        return False
+    write_mark(path, mark)
+    return True
+
+
 def damage(path: Path) -> str | None:
     """Return what is wrong with a committed file and its mark, or None if both are whole."""
     sidecar = mark_path(path)

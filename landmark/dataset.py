@@ -114,7 +114,7 @@ class Dataset:
 def open(  # noqa: A001 (`landmark.dataset.open` reads as what it does)
     path: str | Path, *, sensor: str | None = None, split: str | None = None
 ) -> OpenDataset:
-    """Open a dataset directory for reading rows, images and xarray by patch id.
+    """Open a dataset directory for reading rows, images, xarray and geopandas by patch id.
 
     Args:
         path: The dataset directory.

@@ -1,9 +1,15 @@
-"""A dataset opened for reading: rows, images and xarray by patch id."""
+"""A dataset opened for reading: rows, images, xarray and geopandas by patch id.
+
+Opening reads the commit marks only, so it takes no longer for a million patches than their files
+take to list. Ids are read at the first look-up by id, columns file by file where they are needed.
+"""
 
 from __future__ import annotations
 
+import bisect
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -21,9 +27,12 @@ from landmark.schema import LABEL_FIELDS, ImageLayout
 from landmark.shards import ShardReader, decode_scl
 
 if TYPE_CHECKING:
+    import geopandas
     import xarray
 
 _SENSORS = ("s1", "s2")
+#: Files whose columns are kept at once.
+_KEPT_FILES = 8
 #: Columns of `rows` that say where a patch lies: position in `files`, row in that file.
 FILE, ROW = "file", "file_row"
 
@@ -31,9 +40,11 @@ FILE, ROW = "file", "file_row"
 class OpenDataset:
     """Patches of a dataset directory; made by `landmark.dataset.open`. Thread-safe.
 
+    `len(opened)`, `opened[0]` (the first patch's id), iteration over ids and `id in opened` work
+    as with a list.
+
     Attributes:
         files: The Parquet files, in order: shards/ where they are made, else patches/.
-        rows: One row per patch, all columns but the frames, and `file`, `file_row`.
     """
 
     def __init__(self, dataset: Dataset, sensor: str | None = None, split: str | None = None):
@@ -45,15 +56,21 @@ class OpenDataset:
         self.files: list[Path] = _find_files(dataset, sensor, split)
         self._readers: dict[int, ShardReader] = {}
         self._lock = threading.Lock()
-        self.rows: pa.Table = self._read_rows()
-        ids = self.rows["patch_id"].to_pylist()
-        self._position = {patch_id: index for index, patch_id in enumerate(ids)}
+        counts = [mark.rows for path in self.files if (mark := read_mark(path)) is not None]
+        self._edges: list[int] = np.cumsum([0, *counts]).tolist()
+        # The columns of the files looked at last: neighbours are mostly read together.
+        self._columns = functools.lru_cache(maxsize=_KEPT_FILES)(self._read_columns)
 
     def __len__(self) -> int:
-        return self.rows.num_rows
+        return self._edges[-1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._position)
+
+    def __getitem__(self, index: int) -> str:
+        file, row = self._split_index(index)
+        patch_id: str = self._columns(file)["patch_id"][row].as_py()
+        return patch_id
 
     def __contains__(self, patch_id: object) -> bool:
         return patch_id in self._position
@@ -76,13 +93,23 @@ class OpenDataset:
                 reader.close()
             self._readers.clear()
 
+    @functools.cached_property
+    def rows(self) -> pa.Table:
+        """One row per patch, all columns but the frames, and `file`, `file_row`. Reads them all."""
+        tables = [
+            self._read_columns(number).replace_schema_metadata(None)
+            for number in range(len(self.files))
+        ]
+        return pa.concat_tables(tables, promote_options="default")
+
     def row(self, patch_id: str) -> dict[str, Any]:
         """Return all columns of a patch but the frames.
 
         Raises:
             InputError: There is no such patch.
         """
-        row: dict[str, Any] = self.rows.slice(self._index(patch_id), 1).to_pylist()[0]
+        file, place = self._split_index(self._index(patch_id))
+        row: dict[str, Any] = self._columns(file).slice(place, 1).to_pylist()[0]
         return row
 
     def layout(self, patch_id: str) -> ImageLayout:
@@ -108,7 +135,7 @@ class OpenDataset:
         frame = reader.value("scl", row)
         return None if frame is None else decode_scl(frame)
 
-    def xarray(self, patch_id: str) -> xarray.DataArray:
+    def to_xarray(self, patch_id: str) -> xarray.DataArray:
         """Return a patch as an xarray with band, y and x coordinates (pixel centres, m).
 
         Values are as stored; attributes hold `crs` (`EPSG:32632`), `transform` (6 numbers),
@@ -139,6 +166,52 @@ class OpenDataset:
             name=patch_id,
         )
 
+    def to_geodataframe(self, columns: Sequence[str] | None = None) -> geopandas.GeoDataFrame:
+        """Return all patches with their footprints (OGC:CRS84), indexed by patch id.
+
+        Args:
+            columns: Which columns beside the footprint; None: all but the frames. Naming a few is
+                much faster for large datasets.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        import geopandas
+
+        table = self.rows
+        if columns is not None:
+            unknown = [name for name in columns if name not in table.column_names]
+            if unknown:
+                raise InputError(
+                    f"no column {unknown[0]!r}; there are {', '.join(table.column_names)}"
+                )
+            table = table.select(list(dict.fromkeys(["patch_id", *columns, "geometry"])))
+        frame = table.to_pandas()
+        footprints = geopandas.GeoSeries.from_wkb(frame.pop("geometry"), crs="OGC:CRS84")
+        return geopandas.GeoDataFrame(frame, geometry=footprints).set_index("patch_id")
+
+    def _split_index(self, index: int) -> tuple[int, int]:
+        """Return file number and row in it of a position; negative ones count from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self._dataset.root}: holds {len(self)} patches, not {index}")
+        index %= len(self)
+        file = bisect.bisect_right(self._edges, index) - 1
+        return file, index - self._edges[file]
+
+    @functools.cached_property
+    def _labelled(self) -> bool:
+        """Whether labels are to be joined: these are patches/, and some files have theirs."""
+        own = [path for path in self.files if path.parent == self._dataset.patches]
+        return any(read_mark(self._dataset.label_shard(path.stem)) is not None for path in own)
+
+    @functools.cached_property
+    def _position(self) -> dict[str, int]:
+        position: dict[str, int] = {}
+        for path in self.files:
+            for patch_id in pq.read_table(path, columns=["patch_id"])["patch_id"].to_pylist():
+                position[patch_id] = len(position)
+        return position
+
     def _index(self, patch_id: str) -> int:
         try:
             return self._position[patch_id]
@@ -146,28 +219,26 @@ class OpenDataset:
             raise InputError(f"{self._dataset.root}: holds no patch {patch_id!r}") from None
 
     def _locate(self, patch_id: str) -> tuple[ShardReader, int]:
-        index = self._index(patch_id)
-        file, row = self.rows[FILE][index].as_py(), self.rows[ROW][index].as_py()
+        file, row = self._split_index(self._index(patch_id))
         with self._lock:
             if file not in self._readers:
                 self._readers[file] = ShardReader(self.files[file])
             return self._readers[file], row
 
-    def _read_rows(self) -> pa.Table:
-        tables = []
-        for number, path in enumerate(self.files):
-            with ShardReader(path) as reader:
-                table = reader.table()
+    def _read_columns(self, number: int) -> pa.Table:
+        path = self.files[number]
+        with ShardReader(path) as reader:
+            table = reader.table()
+        if self._labelled:
             labels = self._dataset.label_shard(path.stem)
-            if path.parent == self._dataset.patches and read_mark(labels) is not None:
-                for field in LABEL_FIELDS:
-                    column = pq.read_table(labels, columns=[field.name])[field.name]
-                    table = table.append_column(field, column)
-            count = table.num_rows
-            table = table.append_column(FILE, pa.array(np.full(count, number, np.int32)))
-            table = table.append_column(ROW, pa.array(np.arange(count, dtype=np.int32)))
-            tables.append(table.replace_schema_metadata(None))
-        return pa.concat_tables(tables, promote_options="default")
+            found = pq.read_table(labels) if read_mark(labels) is not None else None
+            for field in LABEL_FIELDS:
+                nulls = pa.nulls(table.num_rows, field.type)
+                column = nulls if found is None else found[field.name]
+                table = table.append_column(field.with_nullable(True), column)
+        count = table.num_rows
+        table = table.append_column(FILE, pa.array(np.full(count, number, np.int32)))
+        return table.append_column(ROW, pa.array(np.arange(count, dtype=np.int32)))
 
 
 def _find_files(dataset: Dataset, sensor: str | None, split: str | None) -> list[Path]:

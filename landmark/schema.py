@@ -6,11 +6,14 @@ Column meanings are docs/architecture.md's; this module fixes names, types and o
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from landmark.errors import LandmarkError
 from landmark.grid import PIXELS
@@ -152,10 +155,15 @@ class ImageLayout:
         """What readers get, however it is stored: all fields but `codec` and `step`."""
         return (self.sensor, self.dtype, self.bands, self.shapes, self.scale, self.nodata)
 
-    @property
+    @functools.cached_property
     def values(self) -> int:
         """Number of stored values of one frame."""
         return sum(rows * columns for rows, columns in self.shapes)
+
+    @functools.cached_property
+    def sides(self) -> NDArray[np.intp]:
+        """`shapes` as an array (bands, 2), for compiled loops."""
+        return np.array(self.shapes, dtype=np.intp).reshape(-1, 2)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

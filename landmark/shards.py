@@ -40,7 +40,14 @@ from landmark.codec import (
 from landmark.commits import CommitMark, Filtered, Hole, atomic_path, hash_file, write_mark
 from landmark.errors import LandmarkError
 from landmark.offsets import value_offsets
-from landmark.schema import ROW_GROUP_ROWS, ImageLayout, layout_of
+from landmark.schema import (
+    ROW_GROUP_ROWS,
+    ImageLayout,
+    layout_of,
+    patch_schema,
+    schema_metadata,
+    shard_schema,
+)
 
 __all__ = [
     "ShardReader",
@@ -150,6 +157,7 @@ class ShardReader:
                 self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise LandmarkError(f"{path}: cannot be opened: {_first_line(error)}") from None
+        self._bytes = memoryview(self._map)
         try:
             self._file = pq.ParquetFile(pa.BufferReader(self._map))
             self.rows: int = self._file.metadata.num_rows
@@ -195,6 +203,15 @@ class ShardReader:
         with self._lock:
             return self._file.read(list(columns))
 
+    def schema_with(self, layout: ImageLayout) -> pa.Schema:
+        """Return the schema of this file for images stored as `layout` says."""
+        for schema in (patch_schema(layout), shard_schema(layout)):
+            # What Parquet gives back names list items otherwise: equal rows, other bytes.
+            if schema.names == self._file.schema_arrow.names:
+                return schema
+        metadata = {**self._file.schema_arrow.metadata, **schema_metadata(layout)}
+        return self._file.schema_arrow.with_metadata(metadata)
+
     def value(self, column: str, row: int) -> bytes | None:
         """Return one value of a binary column such as `scl`; reads its whole row group."""
         self._require(row)
@@ -214,7 +231,7 @@ class ShardReader:
         self._require(row)
         if self._offsets is not None:
             start = int(self._offsets[row])
-            frame = memoryview(self._map)[start : start + int(self._lengths[row])]
+            frame = self._bytes[start : start + int(self._lengths[row])]
         else:
             frame = self._frame_by_pyarrow(row)
         if frame_xxh3(frame) != self._hashes[row]:
@@ -228,9 +245,17 @@ class ShardReader:
         """Return the native-resolution planes of a row, in band order."""
         return decode_planes(self.frame(row), self.layout)
 
-    def image(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
-        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`)."""
-        return decode_image(self.frame(row), self.layout, out)
+    def image(
+        self,
+        row: int,
+        out: NDArray[np.generic] | None = None,
+        scratch: NDArray[np.generic] | None = None,
+    ) -> NDArray[np.generic]:
+        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`).
+
+        `scratch` is working space: see `decode_image`.
+        """
+        return decode_image(self.frame(row), self.layout, out, scratch)
 
     def packed(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
         """Return the native planes of a row one after another, (layout.values,), or in `out`."""
@@ -252,7 +277,7 @@ class ShardReader:
         for group in range(metadata.num_row_groups):
             lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
             column = metadata.row_group(group).column(leaf)
-            offsets = value_offsets(memoryview(self._map), column, lengths)
+            offsets = value_offsets(self._bytes, column, lengths)
             if offsets is None:
                 return None
             found.append(offsets)

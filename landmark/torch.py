@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from landmark import dataset
 from landmark.grid import SIZE_M
+from landmark.pictures import picture_of
 from landmark.taxonomy import CLASSES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Sample = dict[str, Any]
 
@@ -63,13 +67,12 @@ class PatchDataset(TorchDataset[Sample]):
         self.transforms = transforms
         self.fill = fill
         self._opened = dataset.open(root, sensor=sensor, split=split)
-        self.patch_ids: list[str] = list(self._opened)
 
     def __len__(self) -> int:
-        return len(self.patch_ids)
+        return len(self._opened)
 
     def __getitem__(self, index: int) -> Sample:
-        patch_id = self.patch_ids[index]
+        patch_id = self._opened[index]
         row = self._opened.row(patch_id)
         layout = self._opened.layout(patch_id)
         image = self._opened.image(patch_id).astype(np.float32)
@@ -91,6 +94,25 @@ class PatchDataset(TorchDataset[Sample]):
         if row.get("caption") is not None:
             sample["caption"] = row["caption"]
         return sample if self.transforms is None else self.transforms(sample)
+
+    def plot(self, sample: Sample, show_titles: bool = True) -> Figure:
+        """Return a figure of a sample: true colour, or VV / VH / VV - VH for Sentinel-1.
+
+        Args:
+            sample: Of this dataset, before or after transforms that keep unit and bands.
+            show_titles: Write id and caption above the picture.
+        """
+        from matplotlib.figure import Figure
+
+        layout = self._opened.layout(sample["patch_id"])
+        stored = sample["image"].numpy() / np.float32(layout.scale)
+        figure = Figure(figsize=(4, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(picture_of(stored, layout))
+        axes.set_axis_off()
+        if show_titles:
+            axes.set_title("\n".join([sample["patch_id"], sample.get("caption", "")]), fontsize=8)
+        return figure
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps and locks do not travel to loader processes; the files are opened again there.

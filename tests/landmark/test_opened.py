@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 import landmark.dataset
 from landmark.dataset import Dataset
@@ -149,7 +150,7 @@ def test_what_is_not_there_is_named(fetched: Path, tmp_path: Path) -> None:
 
 def test_xarray_carries_place_and_meaning(harmonized: Path) -> None:
     with landmark.dataset.open(harmonized) as opened:
-        array = opened.xarray("a_s2")
+        array = opened.to_xarray("a_s2")
         assert array.dims == ("band", "y", "x")
         assert array.shape == (12, 120, 120)
         assert array.band.values.tolist() == list(S2_BANDS)
@@ -159,7 +160,7 @@ def test_xarray_carries_place_and_meaning(harmonized: Path) -> None:
         assert array.attrs["labels"] == ["Water", "Grass"]
         assert (array.attrs["scale"], array.attrs["nodata"]) == (1e-4, 0)
         assert np.array_equal(array.sel(band="B05").values, opened.image("a_s2")[4])
-        assert math.isnan(opened.xarray("a_s1").attrs["nodata"])
+        assert math.isnan(opened.to_xarray("a_s1").attrs["nodata"])
 
 
 def test_torch_samples_follow_torchgeo(harmonized: Path) -> None:
@@ -205,3 +206,53 @@ def test_torch_samples_of_a_fetched_dataset_have_no_labels(fetched: Path) -> Non
 def test_opening_needs_no_torch() -> None:
     code = "import sys, landmark.dataset, landmark.opened; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_opening_reads_no_shard(harmonized: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million rows are counted by the commit marks: no footer, no column is read."""
+    reads: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("landmark.opened.ShardReader", lambda path: reads.append(path.name))
+        patch.setattr("landmark.opened.pq.read_table", lambda path, **_: reads.append(path.name))
+        opened = landmark.dataset.open(harmonized)
+        assert len(opened) == 4
+    assert reads == []
+    assert opened[1] == "a_s2"
+    assert opened[-1] == "c_s2"
+    with pytest.raises(IndexError, match="holds 4 patches, not 4"):
+        opened[4]
+
+
+def test_patches_become_a_geodataframe(tmp_path: Path) -> None:
+    square = shapely.box(7, 45, 8, 46)
+    table = rows(S2, ["a_s2", "b_s2"], shard_schema(S2))
+    place = table.schema.get_field_index("geometry")
+    table = table.set_column(place, table.schema.field(place), pa.array([square.wkb] * 2))
+    path = Dataset(tmp_path).shards / "s2" / "train-00000-of-00001.parquet"
+    commit_shard(path, table, "print")
+    with landmark.dataset.open(tmp_path) as opened:
+        frame = opened.to_geodataframe()
+        few = opened.to_geodataframe(["caption"])
+        with pytest.raises(InputError, match="no column 'nonsense'"):
+            opened.to_geodataframe(["nonsense"])
+    assert frame.index.tolist() == ["a_s2", "b_s2"]
+    assert frame.crs == "OGC:CRS84"
+    assert frame.geometry.iloc[0].equals(square)
+    assert frame.loc["b_s2", "epsg"] == 32632
+    assert few.columns.tolist() == ["caption", "geometry"]
+
+
+def test_a_sample_is_plotted_in_the_colours_of_the_gallery(harmonized: Path) -> None:
+    from landmark.pictures import picture_of
+    from landmark.torch import PatchDataset
+
+    for sensor, layout in (("s1", S1), ("s2", S2)):
+        patches = PatchDataset(harmonized, sensor, "train")
+        figure = patches.plot(patches[0])
+        (axes,) = figure.axes
+        shown = axes.images[0].get_array()
+        stored = decode_image(encode_image(planes(layout, 0), layout), layout)
+        difference = np.abs(np.asarray(shown, int) - picture_of(stored, layout).astype(int))
+        assert difference.max() <= 1
+        assert axes.get_title() == f"a_{sensor}\nWater. Grass"
+        assert patches.plot(patches[0], show_titles=False).axes[0].get_title() == ""

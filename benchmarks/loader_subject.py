@@ -1,0 +1,80 @@
+"""One subject of `benchmarks/loader.py` in a process of its own, told what to do line by line.
+
+    python -m benchmarks.loader_subject NAME FOLDER
+
+Reads JSON lines from stdin ({"write": "samples.npy"} or an epoch) and answers each with one JSON
+line on stdout. Own processes keep the subjects' memory, threads and libraries apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.loader_formats import BATCH, Epoch
+from benchmarks.loader_ours import SUBJECTS
+from benchmarks.recording import peak_mb, timed
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    # Libraries print: answers go to the real stdout, everything else to stderr.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_num_threads(1)
+    subject = SUBJECTS[name]()
+    opened = False
+    float_batch = torch.empty((BATCH, 12, 120, 120), dtype=torch.float32)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "write" in order:
+            subject.write(np.load(order["write"], mmap_mode="r"), folder)
+            answer: dict[str, Any] = {"bytes": _size(folder)}
+        else:
+            if not opened:
+                subject.open(folder)
+                opened = True
+            answer = _run(subject, order, float_batch)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _run(subject: Any, order: dict[str, Any], target: torch.Tensor) -> dict[str, Any]:
+    epoch = Epoch(order["number"], order["shuffled"], order["workers"])
+    totals = {"sum": 0}
+
+    def work() -> float:
+        count = 0
+        for batch in subject.batches(epoch):
+            tensor = batch
+            if order["dtype"] == "float32" and batch.dtype != torch.float32:
+                # One cast of the whole batch into memory that is taken again, for all alike.
+                tensor = target[: len(batch)].copy_(batch)
+            if order["check"]:
+                totals["sum"] += int(tensor.numpy().astype(np.int64).sum())
+            count += len(tensor)
+        if hasattr(subject, "finish"):
+            subject.finish()
+        return count
+
+    measured = timed(work)()
+    return {
+        "amount": measured.amount,
+        "cpu_s": measured.cpu_s,
+        "wall_s": measured.wall_s,
+        "values": {"sum": totals["sum"], "peak_mb": peak_mb()},
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()

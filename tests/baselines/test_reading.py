@@ -1,0 +1,240 @@
+"""Reading by threads and processes: the same steps, no slot written while held, faults named."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from baselines.loader import Loader, Split, open_split, pairs, share
+from baselines.reading import Reading, Room, SharedSlots, map_slots
+from baselines.reading_processes import ReadingProcesses
+from baselines.sampling import Order, Position
+from baselines.scaling import unpack
+from landmark.dataset import Dataset
+from landmark.errors import InputError, LandmarkError
+from landmark.schema import ImageLayout
+from landmark.shards import ShardReader
+from tests.baselines.learnable import make_learnable
+
+COUNTS = {"s1": 37, "s2": 22}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    counts = (COUNTS["s1"], COUNTS["s2"])
+    return make_learnable(tmp_path_factory.mktemp("reading"), {"train": counts}, rows=9)
+
+
+@pytest.fixture(scope="module")
+def splits(root: Path) -> Iterator[dict[str, Split]]:
+    with contextlib.ExitStack() as stack:
+        yield {s: stack.enter_context(open_split(root, s, "train")) for s in COUNTS}
+
+
+def usable(splits: dict[str, Split]) -> dict[str, np.ndarray]:
+    return {sensor: np.arange(len(split)) for sensor, split in splits.items()}
+
+
+def digest(step) -> tuple:
+    images = {s: hashlib.sha256(b.images.tobytes()).hexdigest() for s, b in step.batches.items()}
+    rows = {sensor: batch.rows.tolist() for sensor, batch in step.batches.items()}
+    return step.number, images, rows
+
+
+@pytest.mark.parametrize(
+    ("packed", "mixing", "processes"),
+    [(False, "cycle", 0), (True, "proportional", 2), (True, "cycle", 0)],
+)
+def test_all_ways_of_reading_give_the_same_steps(
+    splits: dict[str, Split], packed: bool, mixing: str, processes: int
+) -> None:
+    order = Order(COUNTS, 5, 3, mixing=mixing)
+    ways = [
+        Reading(workers=0),
+        Reading(workers=0, reuse=True),
+        Reading(workers=1),
+        Reading(workers=3, reuse=True),
+        *([Reading(processes=processes, reuse=True)] if processes else []),
+    ]
+    results = []
+    for way in ways:
+        reading = Reading(**{**vars(way), "packed": packed})
+        with Loader(splits, usable(splits), order, reading) as loader:
+            results.append([digest(step) for step in loader.steps(Position(3, 1, 0))])
+            # A loader serves several epochs, and an epoch may be entered or left anywhere.
+            rest = [digest(step) for step in loader.steps(Position(3, 1, order.steps - 2))]
+            assert rest == results[-1][-2:]
+    assert len(results[0]) == order.steps
+    assert all(result == results[0] for result in results)
+
+
+def test_packed_steps_hold_the_planes_as_stored(splits: dict[str, Split]) -> None:
+    order = Order({"s2": 22}, 5, 3)
+    with Loader(splits, usable(splits), order, Reading(workers=0, packed=True)) as loader:
+        step = next(loader.steps(Position(3, 0, 0)))
+    batch = step.batches["s2"]
+    layout = splits["s2"].layout
+    assert batch.images.shape == (len(batch.rows), layout.values)
+    for row, values in zip(batch.rows, batch.images, strict=True):
+        reader, own = splits["s2"]._locate(int(row))
+        flat = np.concatenate([plane.ravel() for plane in reader.planes(own)])
+        assert np.array_equal(values, flat)
+
+
+def test_the_device_spreads_packed_planes_as_the_loader_does(splits: dict[str, Split]) -> None:
+    rows = np.array([3, 0, 21])
+    for sensor, split in splits.items():
+        packed = torch.from_numpy(split.read(rows, packed=True))
+        spread = unpack(packed, split.layout)
+        assert spread.numpy().tobytes() == split.read(rows).tobytes(), sensor
+    coarse = ImageLayout("s2", "uint16", ("a", "b"), ((20, 20), (60, 120)), 1e-4, 0)
+    flat = np.random.default_rng(0).integers(0, 9999, (2, coarse.values), dtype=np.uint16)
+    images = unpack(torch.from_numpy(flat), coarse).numpy()
+    for values, image in zip(flat, images, strict=True):
+        assert np.array_equal(image[0], np.kron(values[:400].reshape(20, 20), np.ones((6, 6), int)))
+        assert np.array_equal(image[1], values[400:].reshape(60, 120).repeat(2, 0))
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    counts=st.fixed_dictionaries({"s1": st.integers(1, 37), "s2": st.integers(1, 22)}),
+    batch=st.integers(1, 16),
+    ranks=st.integers(1, 4),
+    workers=st.integers(0, 3),
+    mixing=st.sampled_from(["cycle", "proportional"]),
+    data=st.data(),
+)
+def test_no_patch_is_lost_or_repeated_whatever_reads(
+    splits: dict[str, Split], counts, batch, ranks, workers, mixing, data
+) -> None:
+    """Threads 0-3, ranks 1-4; the parts of all ranks are the order's steps, and resume is exact."""
+    order = Order(counts, batch, 11, mixing=mixing)
+    rows = {
+        sensor: np.sort(np.random.default_rng(count).permutation(len(splits[sensor]))[:count])
+        for sensor, count in counts.items()
+    }
+    start = data.draw(st.integers(0, order.steps))
+    seen: dict[str, list[int]] = {"s1": [], "s2": []}
+    parts = []
+    for rank in range(ranks):
+        reading = Reading(workers=workers, reuse=True)
+        with Loader(splits, rows, order, reading, (rank, ranks)) as loader:
+            steps = []
+            for step in loader.steps(Position(11, 2, 0)):
+                for sensor, own in step.batches.items():
+                    assert np.array_equal(own.rows, share(step.rows[sensor], (rank, ranks)))
+                    for row, image in zip(own.rows, own.images, strict=True):
+                        # Bytes, so that NaN counts as equal to itself.
+                        assert image.tobytes() == splits[sensor].image(int(row)).tobytes()
+                    seen[sensor] += own.rows.tolist()
+                steps.append(digest(step))
+            assert [digest(s) for s in loader.steps(Position(11, 2, start))] == steps[start:]
+            parts.append(steps)
+    assert all(len(steps) == order.steps for steps in parts)
+    for sensor, wanted in rows.items():
+        times = np.bincount(seen[sensor], minlength=len(splits[sensor]))[wanted]
+        longest = max(counts.values())
+        total = counts[sensor] if mixing == "proportional" else longest
+        assert times.sum() == len(seen[sensor]) == total
+        assert times.max() - times.min() <= 1
+
+
+class Slow:
+    """Stands for a split: writes row numbers, in the middle of a slot's time, slowly."""
+
+    def read(self, rows: np.ndarray, *, out: np.ndarray, packed: bool) -> np.ndarray:
+        for place, row in enumerate(rows):
+            if row < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            out[place] = row
+            time.sleep(0.0005)
+        return out
+
+
+def test_a_step_that_is_held_is_never_written_to() -> None:
+    """The race a ring of slots invites: the consumer dawdles, the readers are always ready."""
+    room = Room({"s1": (np.dtype(np.uint32), (4, 1000))})
+    steps = [{"s1": np.arange(4 * i, 4 * i + 4)} for i in range(40)]
+    random = np.random.default_rng(0)
+    with ReadingProcesses({"s1": Slow()}, room, 3, packed=False) as processes:
+        for number, arrays in enumerate(processes.read(iter(steps))):
+            for _ in range(int(random.integers(1, 4))):
+                time.sleep(float(random.choice([0, 0.001, 0.01])))
+                assert (arrays["s1"] == steps[number]["s1"][:, None]).all()
+        assert number == 39
+        # Left in the middle, and used again at once: nothing of the first reading shows.
+        first = processes.read(iter(steps))
+        next(first)
+        first.close()
+        for number, arrays in enumerate(processes.read(iter(steps[::-1]))):
+            assert (arrays["s1"] == steps[39 - number]["s1"][:, None]).all()
+    assert not list(Path("/dev/shm").glob("landmark-*"))
+
+
+def test_a_killed_reading_process_is_one_clear_error() -> None:
+    room = Room({"s1": (np.dtype(np.uint32), (4, 10))})
+    steps = [{"s1": np.arange(4)}, {"s1": np.array([-1])}, {"s1": np.arange(4)}]
+    with ReadingProcesses({"s1": Slow()}, room, 1, packed=False) as processes:
+        reading = processes.read(iter(steps))
+        next(reading)
+        with pytest.raises(LandmarkError, match=r"a reading process ended \(exit code -9\)"):
+            list(reading)
+
+
+@pytest.mark.parametrize("reading", [Reading(workers=0), Reading(workers=2), Reading(processes=1)])
+def test_a_damaged_image_is_named_whoever_reads_it(tmp_path: Path, reading: Reading) -> None:
+    make_learnable(tmp_path, {"train": (6, 0)})
+    path = Dataset(tmp_path).split_shards("s1", "train")[0]
+    with ShardReader(path) as reader:
+        frame = bytes(reader.frame(2))
+    data = bytearray(path.read_bytes())
+    data[data.index(frame) + len(frame) // 2] ^= 1
+    path.write_bytes(data)
+    with open_split(tmp_path, "s1", "train") as split:
+        order = Order({"s1": 6}, 2, 0)
+        with (
+            Loader({"s1": split}, {"s1": np.arange(6)}, order, reading) as loader,
+            pytest.raises(LandmarkError, match="row 2 does not match its checksum"),
+        ):
+            list(loader.steps(Position(0, 0, 0)))
+
+
+def test_slots_start_on_pages_and_are_shared() -> None:
+    room = Room({"s1": (np.dtype(np.float32), (3, 5)), "s2": (np.dtype(np.uint16), (3, 7))})
+    shared = SharedSlots(room, 2)
+    other = map_slots(shared.path, room, 2)
+    shared.forget()
+    assert not shared.path.exists()
+    shared.slots[1]["s2"][...] = 7
+    assert (other[1]["s2"] == 7).all()
+    assert (other[0]["s2"] == 0).all()
+    assert (other[1]["s1"] == 0).all()
+    assert all(a.ctypes.data % 4096 == 0 for slot in other for a in slot.values())
+
+
+def test_pairs_are_rows_of_partners(tmp_path: Path) -> None:
+    class Half:
+        def __init__(self, ids: list[str], partners: list[str | None]) -> None:
+            self.patch_id, self.pair_id = np.array(ids, object), np.array(partners, object)
+
+    s1 = Half(["a", "b", "c"], [None, None, None])
+    s2 = Half(["x", "y", "z", "u"], ["c", None, "c", "elsewhere"])
+    found = pairs({"s1": s1, "s2": s2})
+    assert (found["s1"].tolist(), found["s2"].tolist()) == ([2, 2], [0, 2])
+    with pytest.raises(InputError, match="no pairs"):
+        pairs({"s1": s1})
