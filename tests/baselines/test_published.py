@@ -116,14 +116,8 @@ def patches(seed: int) -> dict[str, np.ndarray]:
     return {"s1": radar, "s2": optical}
 
 
-@pytest.mark.parametrize(
-    ("kind", "geo"),
-    [
-        ("mix", True),
-        pytest.param("rn", True, marks=pytest.mark.integration),
-        pytest.param("vs", False, marks=pytest.mark.integration),
-    ],
-)
+@pytest.mark.integration  # no server, but networks of full size
+@pytest.mark.parametrize(("kind", "geo"), [("mix", True), ("rn", True), ("vs", False)])
 def test_a_published_model_gives_the_vectors_of_an_independent_forward(
     kind: str, geo: bool, text: SentenceEncoder, tmp_path: Path
 ) -> None:
