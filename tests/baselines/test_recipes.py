@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,14 @@ from landmark.errors import InputError
 
 def test_every_field_says_what_it_is() -> None:
     assert all(field.description for field in Recipe.model_fields.values())
+
+
+def test_the_page_on_training_lists_every_field_and_recipe() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for name, field in Recipe.model_fields.items():
+        default = "-" if field.is_required() else f"`{field.default}`"
+        assert f"| `{name}` | {default} | {field.description} |" in page
+    assert all(f"| `{name}`" in page for name in RECIPES)
 
 
 def test_the_page_on_training_lists_every_field_and_recipe() -> None:
