@@ -215,7 +215,7 @@ def _train(
     if files.model.is_file():
         return _summary(files, config, summarise_complete(files), complete_before=True)
     model = began.model.to(processes.device)
-    places = _places(recipe, opened.train)
+    places = _places(root, recipe, opened.train)
     # All processes look at the folder before the first one writes to it.
     processes.wait()
     if processes.first:
@@ -250,8 +250,8 @@ def _train(
     return _summary(files, config, session.run(), complete_before=False)
 
 
-def _places(recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
-    return read_places(train) if recipe.location_weight or recipe.pair_weight else {}
+def _places(root: Path, recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
+    return read_places(root, train) if recipe.location_weight or recipe.pair_weight else {}
 
 
 def _order(recipe: Recipe, opened: _Opened, places: Mapping[str, Places]) -> Order:
