@@ -25,7 +25,7 @@ from baselines.training import TrainOptions, TrainSummary, train
 from landmark.errors import InputError
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
-from tests.baselines.test_published import tiny_bert
+from tests.baselines.test_published_checkpoints import tiny_bert
 
 TEXT = WordEncoder()
 BASE = TrainOptions(model="test_resnet", epochs=2, batch=8, lr=4e-3, threads=1, device="cpu")

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from baselines.checkpoints import load_run
 from baselines.location import LocationConfig, LocationEncoder
-from baselines.published import is_published, load_published
+from baselines.published_checkpoints import is_published, load_published
 from baselines.text import SentenceEncoder, open_text_encoder
 from baselines.training import TrainOptions, train
 from baselines.weights import S2_BANDS, Weights, WeightsRecord, open_weights
