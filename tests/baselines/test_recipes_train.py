@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.checkpoints import load_run, read_config, run_files
+from baselines.encoders import build_backbone, choose_backbones
 from baselines.features import cached_features
 from baselines.loader import open_split
 from baselines.location import LocationConfig, LocationEncoder
@@ -86,6 +87,22 @@ def test_the_published_recipe_trains_the_text_tower_too(
     assert first.best_epoch == 1
     frozen = load_file(run_files(root, "published-1").model)
     assert all(torch.equal(frozen[f"tower.{n}"], t) for n, t in base.items())
+
+
+@pytest.mark.integration  # no server, but networks of full size
+@pytest.mark.parametrize("model", ["closp-rn", "closp-vs", "closp-mix"])
+def test_the_published_backbones_train(model: str, tmp_path: Path) -> None:
+    make_learnable(tmp_path, {"train": (2, 2)})
+    summary = run(tmp_path, "full", model=model, epochs=1, batch=2)
+    assert (summary.model, summary.steps, summary.best_epoch) == (model, 1, 1)
+
+
+@pytest.mark.integration  # no server, but a network of full size
+def test_the_largest_published_backbone_is_built() -> None:
+    config = choose_backbones("closp-vl", 120)["s2"]
+    module, features = build_backbone(config, 12)
+    assert features == 1024
+    assert sum(p.numel() for p in module.parameters()) > 300e6
 
 
 def test_a_mixed_model_takes_its_weights_from_files(root: Path, tmp_path: Path) -> None:
