@@ -94,14 +94,7 @@ class PublishedLoop:
     """The loop as published: padded tokens, every caption through BERT, 13 bands, NCHW, AdamW."""
 
     def __init__(self, model: Closp, text: SentenceEncoder, texts: list[str]) -> None:
-        self._encoder: Any = copy.deepcopy(model.backbones["s2"]).to(
-            memory_format=torch.contiguous_format
-        )
-        first = self._encoder.conv1
-        widened = torch.zeros(len(first.weight), 13, *first.weight.shape[2:])
-        widened[:, [place for place in range(13) if place != 10]] = first.weight.detach()
-        self._encoder.conv1 = nn.Conv2d(13, len(first.weight), 7, 2, 3, bias=False)
-        self._encoder.conv1.weight.data = widened
+        self._encoder = _with_cirrus(model.backbones["s2"])
         self._projection = copy.deepcopy(model.projections["s2"])
         assert model.tower is not None
         self._bert = copy.deepcopy(model.tower.network)
@@ -132,6 +125,17 @@ class PublishedLoop:
         loss.backward()
         self._optimiser.step()
         return loss.item()
+
+
+def _with_cirrus(backbone: Any) -> Any:
+    """Return a copy of a ResNet for 13 bands, the added one without weight, in contiguous form."""
+    copied = copy.deepcopy(backbone).to(memory_format=torch.contiguous_format)
+    kernel = copied.conv1.weight.detach()
+    widened = torch.zeros(len(kernel), 13, *kernel.shape[2:])
+    widened[:, [place for place in range(13) if place != 10]] = kernel
+    copied.conv1 = nn.Conv2d(13, len(kernel), 7, 2, 3, bias=False)
+    copied.conv1.weight.data = widened
+    return copied
 
 
 class OurLoop:
