@@ -87,11 +87,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1500)
 def test_two_processes_train_what_one_trains(root: Path) -> None:
     port = _free_port()
     workers = [_start(root, rank, port) for rank in range(2)]
     try:
-        outputs = [worker.communicate(timeout=400)[0].decode() for worker in workers]
+        outputs = [worker.communicate(timeout=1200)[0].decode() for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
