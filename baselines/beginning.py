@@ -14,7 +14,7 @@ from baselines.encoders import BackboneConfig, choose_backbones
 from baselines.loader import Split
 from baselines.location import LocationConfig, location_config, satclip_layers
 from baselines.objectives.building import objective_class
-from baselines.published import is_published, load_published
+from baselines.published_checkpoints import is_published, load_published
 from baselines.recipes import Recipe
 from baselines.sampling import draws
 from baselines.scaling import SensorInput, Statistics

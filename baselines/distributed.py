@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from landmark.errors import InputError
 
@@ -50,6 +50,12 @@ class Processes:
         """Return the mean of a scalar over all processes."""
         total = self._reduce(value.detach().clone(), dist.ReduceOp.SUM)
         return float(total) / self.count
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give all processes the first one's buffers (BatchNorm counts its own share on a CPU)."""
+        if self.count > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
         """Return when all processes are here."""

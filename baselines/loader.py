@@ -118,10 +118,6 @@ class Split:
         for reader in self._readers:
             reader.close()
 
-    def table(self, columns: Sequence[str]) -> pa.Table:
-        """Return small columns of all rows, in order."""
-        return pa.concat_tables([reader.table(columns) for reader in self._readers])
-
     def image(self, row: int, out: Array | None = None) -> Array:
         """Return (bands, 120, 120) of one row as stored, or put it in `out`."""
         reader, own = self._locate(row)

@@ -39,13 +39,13 @@ class Logbook:
             InputError: TensorBoard is wanted, but not installed.
         """
         kept = read_metrics(self._path)[:rows] if rows else []
+        if self._events is not None:
+            self._writer = _open_events(self._events)
         write_atomic(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self.rows = len(kept)
         self._stream = self._path.open("a", encoding="utf-8", buffering=1)
-        if self._events is not None:
-            self._writer = _open_events(self._events)
-            for row in kept:
-                self._show(row)
+        for row in kept:
+            self._show(row)
 
     def add(self, row: Row) -> None:
         """Write a row."""

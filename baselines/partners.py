@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from baselines.loader import Split
+from baselines.loader import Split, split_files
 from baselines.objectives.base import Places
 from baselines.sampling import Order
+from landmark.shards import ShardReader
+
+_COLUMNS = ("lon", "lat", "pair_id")
 
 
-def read_places(splits: Mapping[str, Split]) -> dict[str, Places]:
-    """Return position and partner row of every patch; -1 where the partner is not in the splits."""
+def read_places(root: Path, splits: Mapping[str, Split], split: str = "train") -> dict[str, Places]:
+    """Return position and partner row of every patch; -1 where the partner is not in the splits.
+
+    Args:
+        root: Dataset directory.
+        splits: Sensor -> its patches of that split.
+        split: Its name.
+
+    Raises:
+        LandmarkError: A shard is damaged.
+    """
     rows = {
-        sensor: {patch: row for row, patch in enumerate(split.patch_id)}
-        for sensor, split in splits.items()
+        sensor: {patch: row for row, patch in enumerate(own.patch_id)}
+        for sensor, own in splits.items()
     }
     places = {}
-    for sensor, split in splits.items():
-        table = split.table(("lon", "lat", "pair_id"))
+    for sensor in splits:
+        table = _columns(split_files(root, sensor, split))
         others = next((rows[other] for other in splits if other != sensor), {})
         partner = [others.get(patch, -1) for patch in table["pair_id"].to_pylist()]
         lonlat = np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)
         places[sensor] = Places(lonlat.astype(np.float64), np.array(partner, np.intp))
     return places
+
+
+def _columns(paths: Sequence[Path]) -> pa.Table:
+    tables = []
+    for path in paths:
+        with ShardReader(path) as reader:
+            tables.append(reader.table(_COLUMNS))
+    return pa.concat_tables(tables)
 
 
 class PairedOrder(Order):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 @contextlib.contextmanager
-def determinism(recipe: Recipe) -> Any:
+def determinism(recipe: Recipe) -> Iterator[None]:
     """Ask torch for deterministic algorithms while the context lasts, if the recipe wants them."""
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark

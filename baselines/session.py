@@ -286,6 +286,7 @@ class Session:
     def _judge(self) -> None:
         """Validate after an epoch; keep the weights if no epoch was better."""
         state = self._state
+        self._processes.share_buffers(self._model)
         val = validate(self._model, self._data.val, self._sitting.workers, self._processes)
         score = round(math.fsum(val.values()) / len(val), 6) if val else None
         if score is None or state.best_score is None or score >= state.best_score:

@@ -41,7 +41,8 @@ class TrainOptions:
         recipe: Name of a recipe.
         model: timm backbone, or `s1=NAME,s2=NAME`, or a published pair.
         run: Folder name under runs/; None: the recipe's name.
-        resume: Go on with an interrupted run (or start it, if it is not there).
+        resume: Go on with an interrupted run, by the recipe it recorded (or start it, if it is not
+            there).
         like: A run of this dataset whose recipe and initial weights are taken instead.
         weights: What the run begins from; see `baselines.beginning.open_sources`.
         epochs: Passes over the larger sensor's patches.
@@ -168,6 +169,12 @@ def _recipe(root: Path, options: TrainOptions) -> tuple[TrainOptions, Recipe]:
         **options.settings,
     }
     if options.like is None:
+        files = run_files(root, options.run or options.recipe)
+        if options.resume and files.config.is_file():
+            config = read_config(files)
+            if config.recipe_name == options.recipe:
+                # What was said when the run began need not be said again.
+                return options, change(config.recipe, f"run {files.folder.name}", **given)
         return options, resolve(options.recipe, **given)
     config = read_config(run_files(root, options.like))
     if config.weights and options.weights is None:
@@ -208,7 +215,7 @@ def _train(
     if files.model.is_file():
         return _summary(files, config, summarise_complete(files), complete_before=True)
     model = began.model.to(processes.device)
-    places = _places(recipe, opened.train)
+    places = _places(root, recipe, opened.train)
     # All processes look at the folder before the first one writes to it.
     processes.wait()
     if processes.first:
@@ -243,8 +250,8 @@ def _train(
     return _summary(files, config, session.run(), complete_before=False)
 
 
-def _places(recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
-    return read_places(train) if recipe.location_weight or recipe.pair_weight else {}
+def _places(root: Path, recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
+    return read_places(root, train) if recipe.location_weight or recipe.pair_weight else {}
 
 
 def _order(recipe: Recipe, opened: _Opened, places: Mapping[str, Places]) -> Order:

@@ -53,8 +53,12 @@ def _class_scores(
     model: Closp, split: Split, workers: int | None, processes: Processes | None
 ) -> NDArray[np.float32]:
     """Return (n, 12): logits, or cosines with the class names."""
+    texts: NDArray[np.float32] | None = None
+    if model.kind == "embedding":
+        texts = model.encode_texts([name.lower() for name in CLASSES])
     if processes is None or processes.count == 1:
-        return np.concatenate([_scores(model, split, b) for b in split.batches(_BATCH, workers)])
+        batches = split.batches(_BATCH, workers)
+        return np.concatenate([_scores(model, split, batch, texts) for batch in batches])
     rows = np.arange(len(split))
     shares = [share(rows, (rank, processes.count)) for rank in range(processes.count)]
     own = shares[processes.rank]
@@ -62,14 +66,16 @@ def _class_scores(
     with reading_pool(workers) as pool:
         for start in range(0, len(own), _BATCH):
             chosen = own[start : start + _BATCH]
-            parts.append(_scores(model, split, Batch(chosen, split.read(chosen, pool))))
+            batch = Batch(chosen, split.read(chosen, pool))
+            parts.append(_scores(model, split, batch, texts))
     mine = torch.from_numpy(np.concatenate(parts)).to(processes.device)
     return gather_rows(mine, [len(rows) for rows in shares]).cpu().numpy()
 
 
-def _scores(model: Closp, split: Split, batch: Batch) -> NDArray[np.float32]:
-    if model.kind != "embedding":
+def _scores(
+    model: Closp, split: Split, batch: Batch, texts: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    if texts is None:
         return model.class_logits(split.sensor, batch.images)
-    texts = model.encode_texts([name.lower() for name in CLASSES])
     scores: NDArray[np.float32] = model.encode_images(split.sensor, batch.images) @ texts.T
     return scores

@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,13 +56,12 @@ class Captions:
         sets = random.choice(np.arange(1, 512), LABEL_SETS, replace=False)
         weights = 1 / np.arange(1, LABEL_SETS + 1)
         drawn = random.choice(LABEL_SETS, batch, p=weights / weights.sum())
-        self.label_mask = sets[drawn].astype(np.uint16)
-        self.known_mask = np.full(batch, 0xFFF, np.uint16)
+        self.label_mask: NDArray[np.uint16] = sets[drawn].astype(np.uint16)
+        self.known_mask: NDArray[np.uint16] = np.full(batch, 0xFFF, np.uint16)
         texts = [". ".join(name.lower() for name in names_of(int(m))) for m in self.label_mask]
-        self.captions, self.caption_id = (
-            part.tolist() if place == 0 else part
-            for place, part in enumerate(np.unique(texts, return_inverse=True))
-        )
+        distinct, places = np.unique(texts, return_inverse=True)
+        self.captions: list[str] = distinct.tolist()
+        self.caption_id: NDArray[np.intp] = places
         self.texts = texts
 
 
@@ -93,14 +94,7 @@ class PublishedLoop:
     """The loop as published: padded tokens, every caption through BERT, 13 bands, NCHW, AdamW."""
 
     def __init__(self, model: Closp, text: SentenceEncoder, texts: list[str]) -> None:
-        self._encoder = copy.deepcopy(model.backbones["s2"]).to(
-            memory_format=torch.contiguous_format
-        )
-        first = self._encoder.conv1
-        widened = torch.zeros(len(first.weight), 13, *first.weight.shape[2:])
-        widened[:, [place for place in range(13) if place != 10]] = first.weight.detach()
-        self._encoder.conv1 = nn.Conv2d(13, len(first.weight), 7, 2, 3, bias=False)
-        self._encoder.conv1.weight.data = widened
+        self._encoder = _with_cirrus(model.backbones["s2"])
         self._projection = copy.deepcopy(model.projections["s2"])
         assert model.tower is not None
         self._bert = copy.deepcopy(model.tower.network)
@@ -131,6 +125,17 @@ class PublishedLoop:
         loss.backward()
         self._optimiser.step()
         return loss.item()
+
+
+def _with_cirrus(backbone: Any) -> Any:
+    """Return a copy of a ResNet for 13 bands, the added one without weight, in contiguous form."""
+    copied = copy.deepcopy(backbone).to(memory_format=torch.contiguous_format)
+    kernel = copied.conv1.weight.detach()
+    widened = torch.zeros(len(kernel), 13, *kernel.shape[2:])
+    widened[:, [place for place in range(13) if place != 10]] = kernel
+    copied.conv1 = nn.Conv2d(13, len(kernel), 7, 2, 3, bias=False)
+    copied.conv1.weight.data = widened
+    return copied
 
 
 class OurLoop:

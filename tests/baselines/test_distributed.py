@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from baselines.checkpoints import run_files
 from baselines.distributed import gather_rows, join
 from baselines.logbook import read_metrics
+from baselines.text import TextEncoder, open_text_encoder
 from baselines.training import TrainOptions, train
 from landmark.errors import InputError
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
+from tests.baselines.test_published_checkpoints import tiny_bert
 
 #: Every recipe, and the further terms; small enough to be trained three times.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,6 +36,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "published": ("published-tuned", {}),
     "terms": ("clip", {"location_weight": 0.5, "pair_weight": 0.5, "hard_negatives": 4}),
     "frozen": ("clip", {"freeze_images": True}),
+    "accumulated": ("dcl", {"accumulate": 2}),
+    "text": ("published-tuned", {"train_text": True}),
 }
 
 
@@ -52,16 +56,21 @@ def options(name: str, count: str, **fields: Any) -> TrainOptions:
     )
 
 
+def encoder(name: str, root: Path) -> TextEncoder:
+    """A tower of words, or one that can be trained."""
+    return open_text_encoder(str(root / "bert"), "cls") if name == "text" else WordEncoder()
+
+
 WORKER = """
 import sys
 from pathlib import Path
 from baselines.training import train
 from landmark.progress import Silent
-from tests.baselines.learnable import WordEncoder
-from tests.baselines.test_distributed import VARIANTS, options
+from tests.baselines.test_distributed import VARIANTS, encoder, options
 
+root = Path(sys.argv[1])
 for name in VARIANTS:
-    train(Path(sys.argv[1]), options(name, "two"), Silent(), text_encoder=WordEncoder())
+    train(root, options(name, "two"), Silent(), text_encoder=encoder(name, root))
 """
 
 
@@ -71,15 +80,19 @@ QUICK = ("concepts", "terms")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_learnable(tmp_path_factory.mktemp("two"), {"train": (15, 11), "val": (6, 6)})
+    folder = make_learnable(tmp_path_factory.mktemp("two"), {"train": (15, 11), "val": (6, 6)})
+    (folder / "bert").mkdir()
+    tiny_bert(folder / "bert")
+    return folder
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1500)
 def test_two_processes_train_what_one_trains(root: Path) -> None:
     port = _free_port()
     workers = [_start(root, rank, port) for rank in range(2)]
     try:
-        outputs = [worker.communicate(timeout=400)[0].decode() for worker in workers]
+        outputs = [worker.communicate(timeout=1200)[0].decode() for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
@@ -94,7 +107,8 @@ def test_two_processes_train_what_one_trains(root: Path) -> None:
     [n if n in QUICK else pytest.param(n, marks=pytest.mark.integration) for n in VARIANTS],
 )
 def test_steps_in_parts_train_what_whole_steps_train(root: Path, name: str) -> None:
-    train(root, options(name, "parts", accumulate=3), Silent(), text_encoder=WordEncoder())
+    parts = options(name, "parts", accumulate=3)
+    train(root, parts, Silent(), text_encoder=encoder(name, root))
     _assert_equal(root, name, "parts")
 
 
@@ -113,7 +127,7 @@ def test_a_device_that_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPatch) 
 def _assert_equal(root: Path, name: str, other: str) -> None:
     """Compare a run with the same trained by one process in whole steps."""
     if not run_files(root, f"one-{name}").model.is_file():
-        train(root, options(name, "one"), Silent(), text_encoder=WordEncoder())
+        train(root, options(name, "one"), Silent(), text_encoder=encoder(name, root))
     files = [run_files(root, f"{count}-{name}") for count in ("one", other)]
     rows = [read_metrics(own.metrics) for own in files]
     losses = [[row["loss"] for row in own if row["kind"] == "step"] for own in rows]

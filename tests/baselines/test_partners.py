@@ -15,7 +15,7 @@ from tests.baselines.learnable import make_learnable
 def test_partners_and_places_are_read_off_the_shards(tmp_path: Path) -> None:
     make_learnable(tmp_path, {"train": (5, 3)})
     splits = {sensor: open_split(tmp_path, sensor, "train") for sensor in ("s1", "s2")}
-    places = read_places(splits)
+    places = read_places(tmp_path, splits)
     # Patch n of one sensor is paired with patch n of the other; s2 has the first three alone.
     assert places["s1"].partner.tolist() == [0, 1, 2, -1, -1]
     assert places["s2"].partner.tolist() == [0, 1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.checkpoints import load_run, read_config, run_files
+from baselines.encoders import build_backbone, choose_backbones
 from baselines.features import cached_features
 from baselines.loader import open_split
 from baselines.location import LocationConfig, LocationEncoder
@@ -24,7 +26,7 @@ from baselines.training import TrainOptions, TrainSummary, train
 from landmark.errors import InputError
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
-from tests.baselines.test_published import tiny_bert
+from tests.baselines.test_published_checkpoints import tiny_bert
 
 TEXT = WordEncoder()
 BASE = TrainOptions(model="test_resnet", epochs=2, batch=8, lr=4e-3, threads=1, device="cpu")
@@ -44,7 +46,14 @@ def run(root: Path, name: str, text: Any = TEXT, **fields: Any) -> TrainSummary:
     return train(root, replace(BASE, run=name, **fields), Silent(), text_encoder=text)
 
 
-@pytest.mark.parametrize("recipe", [r for r in RECIPES if not r.startswith("published")])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        r if r in ("concepts", "containment") else pytest.param(r, marks=pytest.mark.integration)
+        for r in RECIPES
+        if r != "published"
+    ],
+)
 def test_every_recipe_learns_and_is_loaded_again(root: Path, recipe: str) -> None:
     summary = run(root, recipe, recipe=recipe)
     rows = [row for row in read_metrics(run_files(root, recipe).metrics) if row["kind"] == "epoch"]
@@ -58,8 +67,10 @@ def test_every_recipe_learns_and_is_loaded_again(root: Path, recipe: str) -> Non
 
 
 def test_the_published_recipe_trains_the_text_tower_too(
-    root: Path, bert: SentenceEncoder, tmp_path: Path
+    root: Path, bert: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scores = itertools.count(1)  # each epoch is better than the one before: the last is kept
+    monkeypatch.setattr("baselines.session.validate", lambda *_: {"s1": next(scores) / 10})
     settings = {"size": 30, "classifier": 10}
     summary = run(root, "published", bert, recipe="published", settings=settings, epochs=2)
     assert summary.recipe == "published"
@@ -68,14 +79,30 @@ def test_the_published_recipe_trains_the_text_tower_too(
     moved = [n for n, t in base.items() if not torch.equal(weights[f"tower.{n}"], t)]
     # The first epoch leaves the loaded tower alone; the second moves it.
     assert moved
-    assert any(name.startswith("backbones.s1.") and "fc" in name for name in weights)
-    monkey = load_run(root, "published", text_encoder=bert)
-    texts = monkey.model.encode_texts(["water", "trees"])
+    assert weights["projections.s1.weight"].shape[1] == 10
+    loaded = load_run(root, "published", text_encoder=bert)
+    texts = loaded.model.encode_texts(["water", "trees"])
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
     first = run(root, "published-1", bert, recipe="published", settings=settings, epochs=1)
     assert first.best_epoch == 1
     frozen = load_file(run_files(root, "published-1").model)
     assert all(torch.equal(frozen[f"tower.{n}"], t) for n, t in base.items())
+
+
+@pytest.mark.integration  # no server, but networks of full size
+@pytest.mark.parametrize("model", ["closp-rn", "closp-vs", "closp-mix"])
+def test_the_published_backbones_train(model: str, tmp_path: Path) -> None:
+    make_learnable(tmp_path, {"train": (2, 2)})
+    summary = run(tmp_path, "full", model=model, epochs=1, batch=2)
+    assert (summary.model, summary.steps, summary.best_epoch) == (model, 1, 1)
+
+
+@pytest.mark.integration  # no server, but a network of full size
+def test_the_largest_published_backbone_is_built() -> None:
+    config = choose_backbones("closp-vl", 120)["s2"]
+    module, features = build_backbone(config, 12)
+    assert features == 1024
+    assert sum(p.numel() for p in module.parameters()) > 300e6
 
 
 def test_a_mixed_model_takes_its_weights_from_files(root: Path, tmp_path: Path) -> None:
@@ -141,7 +168,9 @@ def test_frozen_features_are_computed_once_and_are_those_of_the_backbone(root: P
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
 
 
-@pytest.mark.parametrize("recipe", ["concepts", "siglip"])
+@pytest.mark.parametrize(
+    "recipe", ["concepts", pytest.param("siglip", marks=pytest.mark.integration)]
+)
 def test_killed_at_any_step_and_resumed_the_log_is_that_of_an_undisturbed_run(
     root: Path, recipe: str, tmp_path: Path
 ) -> None:

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.checkpoints import RunConfig, run_files, write_config, write_tensors
+from baselines.checkpoints import (
+    LoadedRun,
+    RunConfig,
+    load_run,
+    run_files,
+    write_config,
+    write_tensors,
+)
 from baselines.closp import Closp, Kind, ModelConfig
+from baselines.concept_queries import concept_queries
 from baselines.encoders import BackboneConfig
 from baselines.evaluation import evaluate
 from baselines.recipes import RECIPES
@@ -18,6 +26,8 @@ from baselines.scaling import SensorInput
 from baselines.search import search
 from landmark.dataset import Dataset
 from landmark.errors import InputError
+from landmark.shards import ShardReader
+from tests.baselines.learnable import WordEncoder
 from tests.baselines.tiny_dataset import (
     LAYOUTS,
     make_dataset,
@@ -25,6 +35,8 @@ from tests.baselines.tiny_dataset import (
     single_queries,
     write_queries,
 )
+
+TEXT = WordEncoder(16)
 
 
 def write_run(root: Path, name: str, kind: Kind, sensors: tuple[str, ...] = ("s1", "s2")) -> None:
@@ -47,9 +59,9 @@ def write_run(root: Path, name: str, kind: Kind, sensors: tuple[str, ...] = ("s1
         temperature=0.07,
         text_projection=False,
         inputs=inputs,
-        text=None,
+        text=TEXT.config if kind == "concepts" else None,
     )
-    recipe = "multilabel" if kind == "classes" else "clip"
+    recipe = {"classes": "multilabel", "concepts": "concepts", "embedding": "clip"}[kind]
     files = run_files(root, name)
     files.folder.mkdir(parents=True)
     write_config(
@@ -64,7 +76,8 @@ def write_run(root: Path, name: str, kind: Kind, sensors: tuple[str, ...] = ("s1
         ),
     )
     torch.manual_seed(0)
-    tensors = Closp(model).state_dict() if kind == "classes" else {"none": torch.zeros(1)}
+    built = kind != "embedding"
+    tensors = Closp(model, TEXT).state_dict() if built else {"none": torch.zeros(1)}
     write_tensors(files.model, tensors, {})
 
 
@@ -106,11 +119,34 @@ def test_a_real_class_run_is_evaluated_and_searched(dataset: Dataset) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_real_concept_run_is_evaluated_and_searched_by_words(dataset: Dataset) -> None:
+    write_run(dataset.root, "concepts", "concepts")
+
+    def opened(root: Path, name: str) -> LoadedRun:
+        return load_run(root, name, text_encoder=TEXT)
+
+    rows = evaluate(dataset.root, "concepts", open_run=opened).rows
+    assert {row.run for row in rows} >= {"concepts", "baseline:random"}
+    found = search(dataset.root, "a scene of water without trees", top=3, open_run=opened)
+    assert found.understood == ("Water", "not Trees")
+    assert len(found.rows) == 3
+    loaded = opened(dataset.root, "concepts")
+    (asked,) = concept_queries(loaded, ["water"])
+    with ShardReader(dataset.root / found.rows[0].shard) as reader:
+        pixels = reader.image(found.rows[0].row)[None]
+    vectors, logits = loaded.model.describe_images(found.rows[0].sensor, pixels)
+    described = np.concatenate([1 / (1 + np.exp(-logits)), vectors], axis=1)
+    best = search(dataset.root, "water", top=12, open_run=opened).rows
+    score = next(hit.score for hit in best if hit.patch_id == found.rows[0].patch_id)
+    assert score == pytest.approx(float(asked.scores(described)[0]), abs=1e-4)
+    with pytest.raises(InputError, match="names nothing to look for"):
+        search(dataset.root, "and", open_run=opened)
+
+
 def test_the_multilabel_reference_needs_the_same_sensors(dataset: Dataset) -> None:
     write_run(dataset.root, "s1-only", "classes", sensors=("s1",))
     result = evaluate(dataset.root, "s1-only")
     assert {row.sensor for row in result.rows} == {"s1"}
-    from baselines.checkpoints import load_run
     from baselines.evaluation import _multilabel
 
     loaded = load_run(dataset.root, "s1-only")

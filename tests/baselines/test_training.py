@@ -201,6 +201,11 @@ def test_a_complete_run_is_not_overwritten(root: Path, done: TrainSummary) -> No
     assert (again.val_map, again.best_epoch) == (done.val_map, done.best_epoch)
 
 
+def test_a_run_is_resumed_by_the_recipe_it_recorded(root: Path, done: TrainSummary) -> None:
+    again = run(root, TrainOptions(recipe="clip", resume=True))
+    assert (again.complete_before, again.epochs) == (True, 3)
+
+
 def test_a_run_begun_otherwise_is_not_continued(root: Path, done: TrainSummary) -> None:
     with pytest.raises(InputError, match=r"other settings \(recipe.seed: recipe.seed was 0, is 1"):
         run(root, replace(TINY, resume=True, seed=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from baselines.checkpoints import load_run
 from baselines.location import LocationConfig, LocationEncoder
-from baselines.published import is_published, load_published
+from baselines.published_checkpoints import is_published, load_published
 from baselines.text import SentenceEncoder, open_text_encoder
+from baselines.training import TrainOptions, train
 from baselines.weights import S2_BANDS, Weights, WeightsRecord, open_weights
 from landmark.errors import InputError
+from landmark.progress import Silent
 from landmark.schema import s1_layout, s2_layout
+from tests.baselines.learnable import make_learnable
 
 WITHOUT_CIRRUS = tuple(band for band in S2_BANDS if band != "B10")
 LAYOUTS = {"s1": s1_layout(), "s2": s2_layout(WITHOUT_CIRRUS)}
@@ -116,14 +121,8 @@ def patches(seed: int) -> dict[str, np.ndarray]:
     return {"s1": radar, "s2": optical}
 
 
-@pytest.mark.parametrize(
-    ("kind", "geo"),
-    [
-        ("mix", True),
-        pytest.param("rn", True, marks=pytest.mark.integration),
-        pytest.param("vs", False, marks=pytest.mark.integration),
-    ],
-)
+@pytest.mark.integration  # no server, but networks of full size
+@pytest.mark.parametrize(("kind", "geo"), [("mix", True), ("rn", True), ("vs", False)])
 def test_a_published_model_gives_the_vectors_of_an_independent_forward(
     kind: str, geo: bool, text: SentenceEncoder, tmp_path: Path
 ) -> None:
@@ -148,6 +147,35 @@ def test_a_published_model_gives_the_vectors_of_an_independent_forward(
             inside.zonal[[0, 2, 6, 12]] = math.pi
             expected = F.normalize(reference.location_projection(inside(lonlat)))
             torch.testing.assert_close(model.place_vectors(lonlat), expected)
+
+
+@pytest.mark.integration  # no server, but a network of full size
+def test_a_published_model_becomes_a_run_without_training(
+    text: SentenceEncoder, tmp_path: Path
+) -> None:
+    make_learnable(tmp_path, {"train": (4, 0), "val": (3, 0)})
+    torch.manual_seed(2)
+    encoder = timm.create_model("resnet50", in_chans=2, num_classes=1000)
+    state = {f"s1_encoder.{name}": t for name, t in encoder.state_dict().items()}
+    state |= {f"s1_projection.{n}": t for n, t in nn.Linear(1000, WIDTH).state_dict().items()}
+    path = tmp_path / "closp.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    options = TrainOptions(recipe="published", weights=str(path), epochs=0, run="zero")
+    summary = train(tmp_path, options, Silent(), text_encoder=text)
+    assert (summary.steps, summary.best_epoch, summary.val_map) == (0, 0, None)
+    loaded = load_run(tmp_path, "zero", text_encoder=text)
+    assert loaded.config.weights["model"].name == "closp.safetensors"
+    # The file holds no text encoder, so the one it was made from stays outside the run.
+    assert loaded.model.tower is None
+    model = load_published(open_weights(str(path)), {"s1": LAYOUTS["s1"]}, text)
+    stored = patches(4)["s1"]
+    np.testing.assert_array_equal(
+        loaded.model.encode_images("s1", stored), model.encode_images("s1", stored)
+    )
+    again = train(tmp_path, replace(options, resume=True), Silent(), text_encoder=text)
+    assert again.complete_before
+    with pytest.raises(InputError, match="a whole published model goes with --recipe published"):
+        train(tmp_path, replace(options, recipe="clip", run="x"), Silent(), text_encoder=text)
 
 
 def test_what_is_no_published_model_is_one_line(text: SentenceEncoder) -> None:
