@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +15,9 @@ from cli.console import open_console
 from landmark.errors import InputError
 
 if TYPE_CHECKING:
+    from baselines.shortcuts import Shortcut
     from harmonize.audit import Audit
+    from landmark.pages import Table
 
 
 class Shared(StrEnum):
@@ -52,6 +56,12 @@ def check(
     sensor_drift: Annotated[
         float, typer.Option(min=0, max=1, help="Largest difference of a sensor's share.")
     ] = 0.15,
+    shortcuts: Annotated[
+        bool,
+        typer.Option(
+            "--shortcuts", help="Also measure what trivial statistics of the pixels give away."
+        ),
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -75,9 +85,43 @@ def check(
     )
     with console.work() as progress:
         audit = audit_dataset(dataset, limits, splits, published=published, progress=progress)
-    console.answer(audit.to_dict(), *_lines(audit))
+        found: tuple[Shortcut, ...] = ()
+        if shortcuts:
+            from baselines.shortcuts import source_shortcuts
+
+            found = source_shortcuts(dataset, progress)
+    document = audit.to_dict()
+    if shortcuts:
+        document["shortcuts"] = [asdict(line) for line in found]
+    console.answer(document, *_lines(audit))
+    if found:
+        console.table(_table(found))
     if not audit.ok:
         raise typer.Exit(1)
+
+
+def _table(shortcuts: Sequence[Shortcut]) -> Table:
+    from landmark.pages import Table
+
+    return Table(
+        ("sensor", "target", "metric", "chance", "before", "after"),
+        tuple(
+            (
+                s.sensor,
+                s.target,
+                s.metric,
+                round(s.chance, 3),
+                round(s.before, 3),
+                round(s.after, 3),
+            )
+            for s in shortcuts
+        ),
+        caption="What trivial statistics predict, before and after harmonization",
+    )
+
+
+def _values(line: Shortcut) -> tuple[float, float, float]:
+    return line.chance, line.before, line.after
 
 
 def _lines(audit: Audit) -> list[str]:

@@ -7,8 +7,16 @@ import ir_measures
 import numpy as np
 import pytest
 
+from baselines import metrics
 from harmonize.queries import Gallery, make_queries
-from harmonize.relevance import Documents, count_lines, remove_qrels, write_qrels
+from harmonize.relevance import (
+    Documents,
+    binary_grades,
+    count_lines,
+    graded_grades,
+    remove_qrels,
+    write_qrels,
+)
 from landmark.manifest import Queries
 from landmark.taxonomy import ALL_MASK, names_of
 
@@ -73,3 +81,36 @@ def test_removed_where_not_wanted(tmp_path: Path) -> None:
     write_qrels(tmp_path / "qrels", QUERIES, DOCUMENTS)
     remove_qrels(tmp_path / "qrels")
     assert not (tmp_path / "qrels").exists()
+
+
+def test_metrics_by_masks_equal_ir_measures_on_the_written_files(folder: Path) -> None:
+    """nDCG, AP and recall from masks are those a TREC tool finds from the files."""
+    scores = np.random.default_rng(1).permutation(len(IDS)).astype(np.float32)
+    order = metrics.ranking(scores)
+    measures = [ir_measures.AP, ir_measures.nDCG, ir_measures.nDCG @ 10, ir_measures.R @ 20]
+    run = [
+        ir_measures.ScoredDoc(query.id, name, float(score))
+        for query in QUERIES
+        for name, score in zip(IDS, scores, strict=True)
+    ]
+    compared = 0
+    for name, grades in (("binary.tsv", binary_grades), ("graded.tsv", graded_grades)):
+        qrels = list(ir_measures.read_trec_qrels(str(folder / name)))
+        found = {
+            (value.query_id, value.measure): value.value
+            for value in ir_measures.iter_calc(measures, qrels, run)
+        }
+        for query in QUERIES:
+            gains = grades(query, DOCUMENTS.gallery)[order]
+            if not gains.any():
+                continue
+            ours = {
+                ir_measures.nDCG: metrics.ndcg(gains.astype(float)),
+                ir_measures.nDCG @ 10: metrics.ndcg(gains.astype(float), 10),
+                ir_measures.AP: metrics.average_precision(gains > 0),
+                ir_measures.R @ 20: metrics.recall_at(gains > 0, 20),
+            }
+            for measure, value in ours.items():
+                assert value == pytest.approx(found[query.id, measure], abs=1e-12)
+                compared += 1
+    assert compared >= 8 * len(QUERIES)

@@ -27,7 +27,7 @@ from landmark.manifest import S2_BANDS
 from landmark.progress import Silent
 from landmark.sandbox import SANDBOX_VERSION, ensure_sandbox, fields, making, optics
 from landmark.sandbox.labels import _CORINE
-from landmark.sandbox.places import Place, places
+from landmark.sandbox.places import Place, places, scenes_of, window_of
 from landmark.sandbox.surfaces import Surface, cover_codes
 from landmark.taxonomy import CLASSES
 
@@ -182,6 +182,42 @@ def test_pixels_of_all_resolutions_lie_on_patch_frames(size: str) -> None:
         to_lonlat = Transformer.from_crs(place.epsg, "OGC:CRS84", always_xy=True)
         for corner in ((west, south), (east, north), (west, north), (east, south)):
             assert utm_epsg(*to_lonlat.transform(*corner)) == place.epsg
+
+
+def test_scenes_tile_a_place_and_share_no_pass() -> None:
+    for place in places("demo"):
+        scenes = scenes_of(place)
+        assert len(scenes) == 9
+        covered = np.zeros((place.size // 120, place.size // 120), int)
+        for scene in scenes:
+            rows, columns = window_of(scene, place)
+            covered[
+                rows.start // 120 : rows.stop // 120, columns.start // 120 : columns.stop // 120
+            ] += 1
+            assert scene.region == place.name
+            # Each is one block of 12 km.
+            column, row = utm_cell(scene.epsg, scene.x_min + 1, scene.y_max - 1)
+            assert (column % 10, row % 10, scene.size) == (0, 9, 1200)
+        assert (covered == 1).all()
+        for cycle, orbits, many in (
+            (10, 143, [p for s in scenes for p in s.optical]),
+            (12, 175, [p for s in scenes for p in s.radar]),
+        ):
+            passes = {(p.platform, p.relative_orbit, p.time[:10]) for p in many}
+            twins = len(many) - len({(p.platform, p.time) for p in many})
+            assert len(passes) == len(many) - twins
+            for one in many:
+                for other in many:
+                    days = (
+                        dt.date.fromisoformat(other.time[:10])
+                        - dt.date.fromisoformat(one.time[:10])
+                    ).days
+                    if one.platform == other.platform and one.time[11:] == other.time[11:]:
+                        flown = (one.relative_orbit - 1 + days * orbits / cycle) % orbits + 1
+                        apart = abs(flown - other.relative_orbit)
+                        assert min(apart, orbits - apart) <= 1
+    for place in places("small"):
+        assert scenes_of(place) == (place,)
 
 
 def test_reprocessed_twin_agrees_to_the_digit_once_its_offset_is_removed(
