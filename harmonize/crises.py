@@ -175,7 +175,8 @@ def judge(touches: Sequence[Touch], rules: LabelRules) -> Verdict:
     share = area / PATCH_M2
     enough = share >= rules.event_share or area >= rules.event_hectares * _HECTARE_M2
     if area > 0 and enough:
-        return Verdict(True, True, share, f"an event covers {_percent(share)} of the patch")
+        names = ", ".join(dict.fromkeys(t.event.id for t in showing if t.part is not None))
+        return Verdict(True, True, share, f"{names} covers {_percent(share)} of the patch")
     if any(touch.analysed_fraction >= MIN_ANALYSED for touch in showing):
         return Verdict(True, False, share, f"looked at; {_percent(share)} of the patch shows it")
     if any(touch.phase == "undated" for touch in touches):
