@@ -200,8 +200,9 @@ def judge_all(touches: Sequence[Sequence[Touch]], rules: LabelRules) -> Classes:
     n = len(touches)
     label_mask, known_mask = np.zeros((2, n), np.uint16)
     fractions = np.full((n, len(CLASSES)), np.nan)
+    untouched = verdicts((), rules)
     for row, own in enumerate(touches):
-        for name, verdict in verdicts(own, rules).items():
+        for name, verdict in (verdicts(own, rules) if own else untouched).items():
             if verdict.known:
                 known_mask[row] |= bit(name)
                 fractions[row, CLASSES.index(name)] = verdict.fraction

@@ -248,7 +248,8 @@ def label_patches(
         references: The map that ships with each patch, or None.
     """
     frames = frames_of(patches)
-    times: list[dt.datetime] = patches["datetime"].to_pylist()
+    # The column is in UTC; its own time zone objects are slow to compare.
+    times = [time.replace(tzinfo=dt.UTC) for time in patches["datetime"].to_pylist()]
     asked = asked_patches(patches, config, references)
     evidences = tuple(gather_evidence(source, asked, config.rules) for source in config.sources)
     touches = find_touches(config.events, frames, times)
@@ -267,7 +268,7 @@ def asked_patches(
     return Patches(
         names=patches["patch_id"].to_pylist(),
         frames=frames_of(patches),
-        days=[time.astimezone(dt.UTC).date() for time in patches["datetime"].to_pylist()],
+        days=[time.date() for time in patches["datetime"].to_pylist()],
         references=references,
         masks=_cloud_masks(patches, config) if config.needs_clouds else None,
     )

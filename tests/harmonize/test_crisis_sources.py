@@ -170,7 +170,8 @@ def test_real_comcat_is_a_prior(shared_data):
 
 GRID = """<?xml version="1.0"?><shakemap_grid event_id="us1">
 <event event_id="us1" magnitude="6.1" event_timestamp="2018-02-06T15:50:43UTC" lat="24" lon="121"/>
-<grid_specification lon_min="121.0" lat_min="23.0" lon_max="121.3" lat_max="23.2" nlon="4" nlat="3" />
+<grid_specification lon_min="121.0" lat_min="23.0" lon_max="121.3" lat_max="23.2"
+ nlon="4" nlat="3" />
 <grid_field index="1" name="LON" units="dd" /><grid_field index="2" name="LAT" units="dd" />
 <grid_field index="3" name="MMI" units="intensity" />
 <grid_data>
