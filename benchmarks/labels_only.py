@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def main() -> None:
                         f"{step}-{size}",
                         measured,
                         metric,
-                        lambda m, metric=metric: value_of(m, metric),
+                        partial(value_of, metric),
                         versions=package_versions("numba", "pyarrow", "rasterio", "shapely"),
                     )
     report = Report(
@@ -99,7 +100,7 @@ def argparse_hidden() -> str:
     return argparse.SUPPRESS
 
 
-def value_of(measured: Measurement, metric: str) -> float:
+def value_of(metric: str, measured: Measurement) -> float:
     """Return a figure of a run by its name."""
     if metric == "patches_per_cpu_s":
         return measured.per_cpu_s
