@@ -175,7 +175,8 @@ def judge(touches: Sequence[Touch], rules: LabelRules) -> Verdict:
     share = area / PATCH_M2
     enough = share >= rules.event_share or area >= rules.event_hectares * _HECTARE_M2
     if area > 0 and enough:
-        return Verdict(True, True, share, f"an event covers {_percent(share)} of the patch")
+        names = ", ".join(dict.fromkeys(t.event.id for t in showing if t.part is not None))
+        return Verdict(True, True, share, f"{names} covers {_percent(share)} of the patch")
     if any(touch.analysed_fraction >= MIN_ANALYSED for touch in showing):
         return Verdict(True, False, share, f"looked at; {_percent(share)} of the patch shows it")
     if any(touch.phase == "undated" for touch in touches):
@@ -199,8 +200,9 @@ def judge_all(touches: Sequence[Sequence[Touch]], rules: LabelRules) -> Classes:
     n = len(touches)
     label_mask, known_mask = np.zeros((2, n), np.uint16)
     fractions = np.full((n, len(CLASSES)), np.nan)
+    untouched = verdicts((), rules)
     for row, own in enumerate(touches):
-        for name, verdict in verdicts(own, rules).items():
+        for name, verdict in (verdicts(own, rules) if own else untouched).items():
             if verdict.known:
                 known_mask[row] |= bit(name)
                 fractions[row, CLASSES.index(name)] = verdict.fraction

@@ -32,10 +32,18 @@ from harmonize.wording import explained_words, sentence_words
 from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.manifest_file import load_manifest
-from landmark.pictures import class_picture, picture_of, png_bytes, upscale, with_legend
+from landmark.pictures import (
+    Rgb,
+    class_picture,
+    picture_of,
+    png_bytes,
+    side_by_side,
+    upscale,
+    with_legend,
+)
 from landmark.shards import ShardReader
 from landmark.sources import open_roots
-from landmark.taxonomy import CLASSES, CRISIS, names_of
+from landmark.taxonomy import CLASSES, CRISIS, EVENT_CLASSES, names_of
 
 #: Pictures are shown this many times larger than 120 px.
 _ZOOM = 3
@@ -80,6 +88,8 @@ def explain(root: Path, patch_id: str) -> Explanation:
     rules = config.rules
     taken = deciders(labels.evidences, labels.classes, rules.min_covered, rules.merge)[0]
     asked = asked_patches(patches, config, [maps.get(patch_id)])
+    deciding = sorted({int(k) for k in taken if k >= 0 and config.sources[k].table is None})
+    mapped = deciding[0] if deciding else None
     with ShardReader(path) as reader:
         picture = upscale(picture_of(reader.image(row), reader.layout), _ZOOM)
     facts = PatchFacts(
@@ -122,9 +132,8 @@ def explain(root: Path, patch_id: str) -> Explanation:
         words=explained_words(facts, findings, crises, manifest.captions.short),
         sentence=sentence_words(facts, manifest.captions.long),
         notes=_notes(dataset, shard, row, labels),
-        picture=png_bytes(picture),
-        map_picture=_map(config, taken, asked),
-        event_picture=png_bytes(event_picture(picture, asked.frames[0], labels.touches[0])),
+        map_source=None if mapped is None else config.sources[mapped].settings.kind,
+        picture=_pictures(picture, config, mapped, asked, labels.touches[0]),
     )
 
 
@@ -261,12 +270,24 @@ def _notes(dataset: Dataset, shard: str, row: int, labels: Labels) -> tuple[str,
     return ()
 
 
-def _map(config: LabelConfig, taken: NDArray[np.int16], asked: Patches) -> bytes | None:
-    """Return a PNG of each pixel's heaviest class by the first map that decides a class."""
-    deciding = sorted({int(k) for k in taken if k >= 0 and config.sources[k].table is None})
-    if not deciding:
-        return None
-    source = config.sources[deciding[0]]
+def _pictures(
+    picture: Rgb, config: LabelConfig, mapped: int | None, asked: Patches, touches: Sequence[Touch]
+) -> bytes:
+    """Return a PNG: the patch, its classes by the first map that decides any, and its events."""
+    shown = [picture]
+    names: set[str] = set()
+    if mapped is not None:
+        classes = _heaviest(config.sources[mapped], config, asked)
+        names |= {CLASSES[k] for k in np.unique(classes) if k >= 0}
+        shown.append(upscale(class_picture(classes), _ZOOM))
+    shown.append(event_picture(picture, asked.frames[0], touches))
+    names |= {EVENT_CLASSES[t.event.type] for t in touches if t.part is not None}
+    ordered = [name for name in CLASSES if name in names]
+    return png_bytes(with_legend(side_by_side(shown), ordered))
+
+
+def _heaviest(source: Source, config: LabelConfig, asked: Patches) -> NDArray[np.int64]:
+    """Return each pixel's heaviest class by a map, (120, 120), -1 where it has none."""
     codes, covered = native_picture(source, asked, config.rules)
     known = source.crosswalk.codes()
     weights = source.crosswalk.matrix(known)
@@ -274,6 +295,4 @@ def _map(config: LabelConfig, taken: NDArray[np.int16], asked: Patches) -> bytes
     table: NDArray[np.int64] = np.full(max(known) + 1, -1, np.int64)
     table[list(known)] = heaviest
     usable = covered & np.isin(codes, known)
-    classes = np.where(usable, table[np.where(usable, codes, known[0])], -1)
-    names = [CLASSES[k] for k in np.unique(classes) if k >= 0]
-    return png_bytes(with_legend(upscale(class_picture(classes), _ZOOM), names))
+    return np.where(usable, table[np.where(usable, codes, known[0])], -1)

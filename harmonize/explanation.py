@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from landmark.pages import Block, Card, Cards, Facts, Page, Paragraph, Section, Table
+from landmark.pages import Block, Facts, Figure, Page, Paragraph, Section, Table
 from landmark.rasters import FRAME_PIXELS
 
 
@@ -95,9 +95,8 @@ class Explanation:
         words: (word of the short caption, what it follows from).
         sentence: (piece of the long caption, what it follows from; "" for words that only join).
         notes: Warnings, e.g. that stored labels are out of date.
-        picture: PNG of the patch.
-        map_picture: PNG of the classes on the patch, or None where no map decides.
-        event_picture: PNG of the patch with the outlines of events and of what was looked at.
+        map_source: The map whose classes the picture shows, or None where no map decides.
+        picture: PNG: the patch, its classes, and the patch with the outlines of events.
     """
 
     patch_id: str
@@ -118,13 +117,12 @@ class Explanation:
     words: tuple[tuple[str, str], ...]
     sentence: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    map_source: str | None
     picture: bytes
-    map_picture: bytes | None
-    event_picture: bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values (without the pictures)."""
-        return {k: v for k, v in asdict(self).items() if not k.endswith("picture")}
+        return {k: v for k, v in asdict(self).items() if k != "picture"}
 
     def lines(self) -> tuple[str, ...]:
         """Return the explanation for a terminal, one line each."""
@@ -150,19 +148,6 @@ class Explanation:
 
     def page(self) -> Page:
         """Return the explanation as a page with the patch and its classes as pictures."""
-        cards = [Card(self.picture, "The patch", "The patch", (self.acquired,))]
-        if self.map_picture is not None:
-            deciding = next(s.source for s in self.sources if s.decides and not s.tagged)
-            cards.append(
-                Card(
-                    self.map_picture,
-                    "Map of classes",
-                    "Classes",
-                    (f"by {deciding}; of a split code its heaviest class",),
-                )
-            )
-        touched = "white: looked at; in colour: affected" if self.events else "no event here"
-        cards.append(Card(self.event_picture, "Outlines of events", "Events", (touched,)))
         facts = Facts(
             (
                 ("Caption", self.caption or "(not harmonized yet)"),
@@ -177,13 +162,24 @@ class Explanation:
             title=self.patch_id,
             subtitle="Where every word of the caption comes from",
             sections=(
-                Section("Patch", (facts, Cards(tuple(cards)), *notes)),
+                Section("Patch", (facts, _figure(self), *notes)),
                 Section("Words", (_words_table(self), _sentence_table(self))),
                 *(_source_section(source, self.min_covered) for source in self.sources),
                 Section("Crises", _crisis_blocks(self)),
                 Section("Not known", _unknown_blocks(self)),
             ),
         )
+
+
+def _figure(explanation: Explanation) -> Figure:
+    parts = ["the patch"]
+    if explanation.map_source is not None:
+        parts.append(f"its classes by {explanation.map_source} (of a split code the heaviest)")
+    events = "outlines of events in the colour of their class, of what was looked at in white"
+    parts.append(events if explanation.events else "no event here")
+    return Figure(
+        explanation.picture, "Patch, classes and events", f"From left: {'; '.join(parts)}."
+    )
 
 
 def _words_table(explanation: Explanation) -> Table:

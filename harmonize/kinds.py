@@ -13,7 +13,10 @@ from harmonize.dynamic_world import LABELS
 from landmark.manifest_model import Period
 
 #: `<sensing>_<processing>_T<MGRS>`, the id of a Dynamic World image (Earth Engine catalogue).
-_DW_ID = re.compile(r"(\d{4})(\d{2})(\d{2})T\d{6}_\d{8}T\d{6}_T\d{2}[A-Z]{3}")
+#: or `dw_<day>_`, as `harmonize.earth_engine` names its composites.
+_DW_ID = re.compile(
+    r"(?:^dw_(?=\d{8}_))?(\d{4})(\d{2})(\d{2})(?:T\d{6}_\d{8}T\d{6}_T\d{2}[A-Z]{3}|_\d{5}_)"
+)
 #: `ESA_WorldCover_10m_2021_v200_N45E009_Map.tif`
 _WORLDCOVER = re.compile(r"ESA_WorldCover_10m_(\d{4})_v\d+")
 #: `32T_20210101-20220101.tif`: one tile and year of Impact Observatory.

@@ -9,7 +9,6 @@ never decoded; the scene classes are, where a source asks for cloud masks.
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-import xxhash
 from numpy.typing import NDArray
 
+from harmonize.contents import file_content
 from harmonize.crises import Touch, find_touches, judge_all
 from harmonize.event_sources import read_events
 from harmonize.events import Event
@@ -52,10 +51,6 @@ from landmark.taxonomy import names_of
 
 #: Raised whenever the same inputs give other labels than before.
 LABELLING_VERSION = 2
-#: Files larger than this are known by size, head and tail: hashing CORINE's whole raster would
-#: cost more than labelling with it.
-_WHOLE_FILE = 256 << 20
-_PIECE = 1 << 20
 #: Fields of a label source that the fingerprint holds as contents, not as paths.
 _BY_CONTENT = {"rasters", "crosswalk"}
 #: No patch (1.2 km, up to 84 degrees north) reaches farther from its centre.
@@ -155,14 +150,14 @@ def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None)
         for i, settings in enumerate(manifest.labels)
     )
     events: list[Event] = []
-    files: list[Any] = [[_file_content(path) for path in source.paths] for source in sources]
+    files: list[Any] = [[file_content(path) for path in source.paths] for source in sources]
     for entry in manifest.events:
         named = (entry.file, entry.analysed, entry.permanent_water)
         paths = [None if name is None else roots.label_path(name) for name in named]
         file, analysed, permanent = paths
         assert file is not None
         events += read_events(entry, file, analysed, permanent)
-        files.append([_file_content(path) for path in paths if path is not None])
+        files.append([file_content(path) for path in paths if path is not None])
     settings = {
         "version": LABELLING_VERSION,
         "labels": [s.settings.model_dump(mode="json", exclude=_BY_CONTENT) for s in sources],
@@ -248,7 +243,8 @@ def label_patches(
         references: The map that ships with each patch, or None.
     """
     frames = frames_of(patches)
-    times: list[dt.datetime] = patches["datetime"].to_pylist()
+    # The column is in UTC; its own time zone objects are slow to compare.
+    times = [time.replace(tzinfo=dt.UTC) for time in patches["datetime"].to_pylist()]
     asked = asked_patches(patches, config, references)
     evidences = tuple(gather_evidence(source, asked, config.rules) for source in config.sources)
     touches = find_touches(config.events, frames, times)
@@ -267,7 +263,7 @@ def asked_patches(
     return Patches(
         names=patches["patch_id"].to_pylist(),
         frames=frames_of(patches),
-        days=[time.astimezone(dt.UTC).date() for time in patches["datetime"].to_pylist()],
+        days=[time.date() for time in patches["datetime"].to_pylist()],
         references=references,
         masks=_cloud_masks(patches, config) if config.needs_clouds else None,
     )
@@ -390,30 +386,3 @@ def _cloud_masks(patches: pa.Table, config: LabelConfig) -> NDArray[np.bool_]:
         if frame.is_valid:
             masks[row] = np.isin(decode_scl(frame.as_buffer()), config.cloud_classes)
     return masks
-
-
-def _content(path: str | Path) -> str:
-    """Return what tells a file's content: xxh3 of it, or of size, head and tail if it is large."""
-    digest = xxhash.xxh3_128()
-    size = Path(path).stat().st_size
-    digest.update(str(size).encode())
-    with Path(path).open("rb") as stream:
-        if size > _WHOLE_FILE:
-            digest.update(stream.read(_PIECE))
-            stream.seek(-_PIECE, os.SEEK_END)
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _file_content(path: str | Path) -> Any:
-    """Return the content of a label file; some formats are a folder, or all files of a stem."""
-    if is_url(str(path)):
-        return str(path)
-    path = Path(path)
-    if path.is_dir():
-        parts = sorted(part for part in path.rglob("*") if part.is_file())
-        return [[part.relative_to(path).as_posix(), _content(part)] for part in parts]
-    if path.suffix.lower() != ".shp":
-        return _content(path)
-    return [_content(part) for part in sorted(path.parent.glob(f"{path.stem}.*"))]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from landmark.schema import ImageLayout
 from landmark.taxonomy import CLASSES
@@ -165,16 +165,24 @@ def with_outlines(
     return np.asarray(image)
 
 
-def with_legend(rgb: Rgb, names: Sequence[str]) -> Rgb:
-    """Return a map of classes with its colours named below, two to a line."""
-    line, swatch, columns = 18, 12, 2
+def side_by_side(pictures: Sequence[Rgb], gap: int = 8) -> Rgb:
+    """Return pictures of one height in a row, with white between them."""
+    white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (picture, white)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def with_legend(rgb: Rgb, names: Sequence[str], columns: int = 4) -> Rgb:
+    """Return a picture with the colours of classes named below it."""
+    line, swatch = 24, 14
     rows = -(-len(names) // columns)
-    image = Image.new("RGB", (rgb.shape[1], rgb.shape[0] + line * rows + 4), "white")
+    image = Image.new("RGB", (rgb.shape[1], rgb.shape[0] + line * rows + 6), "white")
     image.paste(Image.fromarray(np.ascontiguousarray(rgb)), (0, 0))
     draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=15)
     for position, name in enumerate(names):
         x = 4 + (position % columns) * rgb.shape[1] // columns
-        y = rgb.shape[0] + 4 + position // columns * line
+        y = rgb.shape[0] + 8 + position // columns * line
         draw.rectangle((x, y, x + swatch, y + swatch), fill=CLASS_COLOURS[name], outline="black")
-        draw.text((x + swatch + 6, y), name, fill="black")
+        draw.text((x + swatch + 8, y - 2), name, fill="black", font=font)
     return np.asarray(image)

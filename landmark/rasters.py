@@ -168,17 +168,22 @@ def frame_positions(
         Positions of some frames; the window (column, row, width, height) to read; and the columns
         and rows in it of their pixels, (frames, 120, 120) int32, also outside the window.
     """
-    from landmark.raster_kernels import STEP
+    from landmark.raster_kernels import STEP, TOLERANCE
 
     at = (np.arange(PIXELS) + 0.5) / STEP
-    # Lagrange's parabola through the three nodes of an axis.
+    # Lagrange's parabola through the three nodes of an axis; along a row GDAL's line, as the
+    # kernels take it.
     weights = np.stack([(at - 1) * (at - 2) / 2, at * (2 - at), at * (at - 1) / 2])
+    run = np.arange(PIXELS) / (PIXELS - 1)
+    line = np.outer(weights[:, 0], 1 - run) + np.outer(weights[:, -1], run)
     points = _project(library, header, frames, np.arange(0, PIXELS + 1, STEP))
     for turn in library.turns(header, frames[0].epsg):
         turned = points + turn
         for chosen, window in _windows(turned, header):
             local = turned[chosen] - np.array(window[:2], np.float64)
-            fine = np.einsum("nijk,ir,jc->nrck", local, weights, weights)
+            bend = np.abs(local[:, :, 0] - 2 * local[:, :, 1] + local[:, :, 2]).sum(axis=-1) / 2
+            along = line if bend.max() <= TOLERANCE else weights
+            fine = np.einsum("nijk,ir,jc->nrck", local, weights, along)
             places = np.floor(fine + 1e-10).astype(np.int32)
             yield chosen, window, places[..., 0], places[..., 1]
 

@@ -89,8 +89,8 @@ def test_caption_names_exactly_the_classes_present(mask: int) -> None:
                     Event("flood", "before", 0.0),
                 ],
             ),
-            "A Sentinel-2 optical image taken in July 2023, before a fire, after a flood and after an "
-            "earthquake, shows water.",
+            "A Sentinel-2 optical image taken in July 2023, before a fire, after a flood and after "
+            "an earthquake, shows water.",
         ),
         (
             facts(

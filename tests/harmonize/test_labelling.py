@@ -253,7 +253,7 @@ def test_explanation(made):
     assert "Flooded Area: present" in text
     assert "Burned Area: outside the areas looked at" in text
     html = render(found.page())
-    assert html.count("data:image/png;base64,") == 3
+    assert html.count("data:image/png;base64,") == 1
     assert json.loads(json.dumps(found.to_dict()))["shard"] == found.shard
     write_flood(files / "flood.geojson", WEST, NORTH, 245.0, dt.date(2010, 1, 1))
     assert "stored labels differ" in explain(dataset.root, name).notes[0]

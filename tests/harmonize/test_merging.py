@@ -9,6 +9,8 @@ from harmonize.merging import (
     Evidence,
     class_shares,
     combine,
+    confidences,
+    deciders,
     merge_land_cover,
     native_labels,
     source_record,
@@ -144,3 +146,87 @@ def test_present_implies_known_and_shares_sum_to_at_most_one():
         known = ~np.isnan(classes.fractions[:, 0])
         assert (classes.fractions[known, :9].sum(axis=1) <= 1 + 1e-9).all()
         assert known.tolist() == (classes.known_mask & 1).astype(bool).tolist()
+
+
+def three():
+    """Three maps of four patches: at one, at odds, one missing, none."""
+    a = evidence("dynamic-world", [{1: 14400}, {1: 7200, 4: 7200}, {1: 14400}, {}], 0.02)
+    b = evidence("corine", [{311: 14400}, {311: 14400}, {}, {}], 0.05)
+    c = evidence("dynamic-world", [{1: 14400}, {4: 14400}, {}, {}], 0.02)
+    return [a, b, c]
+
+
+@pytest.mark.parametrize(
+    ("merge", "labels", "unknown"),
+    [
+        ("priority", ("Trees", "Crops"), ()),
+        ("union", ("Trees", "Crops"), ()),
+        ("agreement", (), ("Trees", "Crops")),
+    ],
+)
+def test_rules_for_sources_at_odds(merge, labels, unknown):
+    classes = merge_land_cover(three(), 4, 0.25, merge)
+    assert names_of(int(classes.label_mask[0])) == ("Trees",)
+    assert names_of(int(classes.label_mask[1])) == labels
+    assert names_of(int(~classes.known_mask[1] & LAND_COVER_MASK)) == unknown
+    assert names_of(int(classes.label_mask[2])) == ("Trees",)
+    assert classes.known_mask.tolist()[0] == classes.known_mask.tolist()[2] == LAND_COVER_MASK
+    assert classes.known_mask[3] == 0
+    shares = {"priority": 0.5, "union": 0.5, "agreement": None}[merge]
+    if shares is None:
+        assert np.isnan(share(classes, 1, "Trees"))
+    else:
+        assert share(classes, 1, "Trees") == pytest.approx(shares)
+    assert np.nansum(classes.fractions[:, :9], axis=1).max() <= 1 + 1e-9
+
+
+def test_confidence_is_what_the_other_sources_bear_out():
+    trust = confidences(three(), 0.25)
+    # Patch 1: all three differ from each other in one class or two of nine.
+    assert trust[:, 0].tolist() == [1, 1, 1]
+    expected = [(8 / 9 + 8 / 9) / 2, (8 / 9 + 7 / 9) / 2, (8 / 9 + 7 / 9) / 2]
+    np.testing.assert_allclose(trust[:, 1], expected)
+    assert np.isnan(trust[:, 2:]).all()
+    record = source_record(three()[0], 1, trust[0, 1])
+    assert record["confidence"] == pytest.approx(8 / 9)
+
+
+def test_deciders_name_the_source_each_class_comes_from():
+    sources = three()
+    classes = merge_land_cover(sources, 4, 0.25)
+    taken = deciders(sources, classes, 0.25, "priority")
+    assert taken[1, :9].tolist() == [0] * 9
+    assert taken[3].tolist() == [-1] * 12
+    union = merge_land_cover(sources[1:], 4, 0.25, "union")
+    taken = deciders(sources[1:], union, 0.25, "union")
+    assert (taken[1, 1], taken[1, 4]) == (0, 1)
+
+
+def tags(names, complete, undecided=0):
+    crosswalk = load_crosswalk("corine", "corine")
+    codes = np.array(crosswalk.codes(), np.int32)
+    counts = np.array([[c in own for c in codes] for own in names], np.int32)
+    covered = np.where(counts.any(axis=1), 14400, 0).astype(np.int32)
+    return Evidence("table", "clc", "", crosswalk, 0, Counts(codes, counts, covered), True,
+                    complete, undecided)  # fmt: skip
+
+
+def test_tags_decide_by_weight_and_give_no_share():
+    """243 is half crops; its trees, grass and shrub may be there or not."""
+    classes = merge_land_cover([tags([{243}, {311, 243}, set()], True)], 3, 0.25)
+    assert [names_of(int(m)) for m in classes.label_mask] == [("Crops",), ("Trees", "Crops"), ()]
+    open_ones = mask_of(["Trees", "Grass", "Shrub and Scrub"])
+    assert classes.known_mask[0] == LAND_COVER_MASK & ~open_ones
+    assert classes.known_mask[1] == LAND_COVER_MASK & ~mask_of(["Grass", "Shrub and Scrub"])
+    assert classes.known_mask[2] == 0
+    assert np.isnan(classes.fractions).all()
+    loose = merge_land_cover([tags([{243}], False)], 1, 0.25)
+    assert loose.known_mask.tolist() == [bit("Crops")]
+    part = merge_land_cover([tags([{311}], True, bit("Built"))], 1, 0.25)
+    assert not part.known_mask[0] & bit("Built")
+    # A map behind the tags decides what they leave open, with its shares.
+    world = evidence("dynamic-world", [{2: 7200, 4: 7200}], 0.02)
+    both = merge_land_cover([tags([{243}], True), world], 1, 0.25)
+    assert names_of(int(both.label_mask[0])) == ("Grass", "Crops")
+    assert share(both, 0, "Grass") == 0.5
+    assert np.isnan(share(both, 0, "Crops"))
