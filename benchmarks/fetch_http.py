@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +37,7 @@ Cells = list[tuple[int, int]]
 
 
 def subject(
-    cut: Callable[[scenes.BenchScene, Cells], scenes.Patches],
+    cut: scenes.Cut,
     local: scenes.BenchScene,
     server: RangeServer,
     cells: Cells,
@@ -99,8 +98,8 @@ def main() -> None:
             "Cutting patches over HTTP",
             rows,
             text=(
-                f"The scene of `fetch_disk` ({side * 120:,} px, twelve bands, 512 px blocks) behind "
-                "a loopback server that waits 50 ms before every response; cases ending in `-0ms` "
+                f"The scene of `fetch_disk` ({side * 120:,} px, twelve bands, 512 px blocks) "
+                "behind a loopback server that waits 50 ms before every response; cases ending in `-0ms` "
                 "have no latency. `dense` is all patches in a plan's order (the serial peers cut "
                 "fewer: figures are per patch), `100` and `10` are random ones. Every subject "
                 "starts with empty caches. Patches come out as (12, 120, 120); 20 of every run "
@@ -126,9 +125,9 @@ def run_case(
     dense = case == "dense"
     cells = scenes.all_cells(local.side) if dense else scenes.some_cells(local.side, int(case), 7)
     # As dense as all of them, but fewer: whole superblocks, from the upper left.
-    serial = cells[: 64 if quick else 256] if dense else cells
+    serial = cells[:64] if dense and quick else cells
     reopened = cells[:8] if dense and latency else serial[:64]
-    subjects = {
+    subjects: dict[str, tuple[scenes.Cut, Cells]] = {
         "ours": (partial(scenes.ours, native=False), cells),
         "rasterio-serial-kept": (scenes.kept_open, serial),
         "rasterio-serial-reopened": (scenes.reopened, reopened),
