@@ -49,11 +49,13 @@ class Opened:
     Attributes:
         client: Of dask.distributed.
         processes: Worker processes that are expected.
+        own: Whether the scheduler is ours alone.
         watch: Looks after batch jobs; None where there are none of ours.
     """
 
     client: Any
     processes: int
+    own: bool
     watch: JobWatch | None = None
 
 
@@ -108,7 +110,7 @@ def open_cluster(cluster: str, workers: int | None, note: Note) -> Iterator[Open
         if watch is not None:
             stack.enter_context(watch)
         found = client.scheduler_info(n_workers=-1)["workers"]
-        yield Opened(client, max(1, processes, len(found)), watch)
+        yield Opened(client, max(1, processes, len(found)), "://" not in cluster, watch)
 
 
 class JobWatch:

@@ -50,6 +50,8 @@ def run_dask(
                 yield task, value, error
         if suspects:
             note(f"{len(suspects)} tasks lost their worker too often and are tried one by one")
+            if opened.own:
+                opened.client.run_on_scheduler(_blame_at_once)
         for suspect in suspects:
             # Alone, it cannot be blamed for another's crash, nor take another down.
             for task, value, error in _submit(opened, function, [suspect]):
@@ -59,6 +61,11 @@ def run_dask(
                         "crash in native code)"
                     )
                 yield task, value, error
+
+
+def _blame_at_once(dask_scheduler: Any) -> None:
+    """Let a scheduler of ours give up a task at the first worker it kills."""
+    dask_scheduler.allowed_failures = 0
 
 
 def _submit(
