@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -19,17 +18,6 @@ from tests.commands import command, contents, leftovers, run
 
 pytestmark = pytest.mark.integration
 MakeDataset = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    small_sandbox: Path, small_manifest: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    root = tmp_path_factory.mktemp("undisturbed") / "data"
-    shutil.copytree(small_sandbox, root / "cache" / "sandbox")
-    run("fetch", small_manifest, "--out", root, "--quiet")
-    run("harmonize", root, "--quiet")
-    return root
 
 
 def visit(task: tuple[str, str]) -> str:
