@@ -104,13 +104,14 @@ def main() -> None:
             rows,
             text=(
                 f"A synthetic scene like that of `fetch_disk`, {side * 120:,} px, twelve bands, "
-                f"512 px blocks, {side * side} patches, behind a loopback server that waits 50 ms before every response; cases in `-0ms` "
-                "have no latency. `dense` is all patches in a plan's order, `100` and `10` are random ones; "
-                "`rasterio-serial-reopened` cuts 8 or 16 of them (figures are per patch). Every subject "
-                "starts with empty caches. Patches come out as (12, 120, 120); 20 of every run "
-                "are compared with a plain rasterio read. `requests_per_block` divides all "
-                "requests, headers included, by the blocks needed; `bytes` compares the bytes sent "
-                "with those of the blocks needed."
+                f"512 px blocks, {side * side} patches, behind a loopback server that waits 50 ms "
+                "before every response; cases in `-0ms` have no latency. `dense` is all patches "
+                "in a plan's order, `100` and `10` are random ones; `rasterio-serial-reopened` "
+                "cuts 8 or 16 of them (figures are per patch). Every subject starts with empty "
+                "caches. Patches come out as (12, 120, 120); 20 of every run are compared with a "
+                "plain rasterio read. `requests_per_block` divides all requests, headers "
+                "included, by the blocks needed; `bytes` compares the bytes sent with those of "
+                "the blocks needed."
             ),
             not_measured=("real networks and object stores", "TLS", "other latencies"),
         ),
