@@ -16,6 +16,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,14 +68,18 @@ def native(source: scenes.BenchScene, cells: list[tuple[int, int]]) -> Subject:
     """Return our native-plane subject, compared with rasterio's after upsampling."""
 
     def subject() -> Measurement:
-        kept: list[list[object]] = []
-        run = timed(lambda: kept.append(scenes.ours(source, cells, native=True)) or len(cells))
-        measured = run()
+        kept: list[Any] = []
+
+        def work() -> float:
+            kept.extend(scenes.ours(source, cells, native=True))
+            return len(cells)
+
+        measured = timed(work)()
         sample = list(range(0, len(cells), max(1, len(cells) // 20)))
         wanted = scenes.reopened(source, [cells[index] for index in sample])
         found = np.empty_like(wanted)
         for patch, index in zip(found, sample, strict=True):
-            scenes.upsampled(kept[0][index].planes, patch)  # type: ignore[attr-defined]
+            scenes.upsampled(kept[index].planes, patch)
         scenes.assert_equal(found, wanted, "ours, native")
         return measured
 

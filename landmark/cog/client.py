@@ -2,7 +2,7 @@
 
 urllib3 and not obstore: status codes, Retry-After and the place where a body broke off are first
 hand, so each fault can be told from the others; at equal ranges the two take about the same time
-(docs/reading.md).
+(docs/pixels.md).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from landmark.cog.faults import (
 from landmark.signing import Signed, Signer
 from landmark.throttle import Throttle, host_of, retry_after, shared_throttle
 
-_CHUNK = 1 << 18
+_CHUNK, _TRIAL = 1 << 20, 1 << 16
 #: "Come back in 0 seconds" is not taken at its word.
 _LEAST_WAIT_S = 0.05
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -267,14 +267,20 @@ class HttpClient:
         """Return exactly `size` bytes of a body."""
         parts, got, begun = [], 0, time.monotonic()
         while got < size:
-            part = response.read1(min(_CHUNK, size - got))
+            seconds = time.monotonic() - begun
+            if seconds > self.rules.slow_s and got < self.rules.slow_bytes_s * seconds:
+                raise BrokenError(f"the transfer is too slow: {got} bytes in {seconds:.0f} s")
+            # What comes at once, until it is clear how fast it comes; then about a second's worth
+            # at a time, which costs half the CPU time.
+            if got < _TRIAL:
+                part = response.read1(min(_TRIAL, size - got))
+            else:
+                expected = int(got / max(seconds, 1e-3))
+                part = response.read(min(max(expected, _TRIAL), _CHUNK, size - got))
             if not part:
                 raise BrokenError(f"the transfer broke off after {got} of {size} bytes")
             parts.append(part)
             got += len(part)
-            seconds = time.monotonic() - begun
-            if seconds > self.rules.slow_s and got < self.rules.slow_bytes_s * seconds:
-                raise BrokenError(f"the transfer is too slow: {got} bytes in {seconds:.0f} s")
         return b"".join(parts)
 
     def _host(self, host: str) -> threading.BoundedSemaphore:
