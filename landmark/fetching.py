@@ -21,6 +21,7 @@ from landmark.locks import run_lock
 from landmark.manifest import Manifest
 from landmark.manifest_file import diff, dump_manifest, load_manifest
 from landmark.patches import FetchTask, fetch_shard, shard_fingerprint
+from landmark.plan_changes import plan_changes
 from landmark.plan_summary import PlanSummary, summarise
 from landmark.progress import Progress
 from landmark.replanning import keep_unchanged, sweep_parked
@@ -186,11 +187,21 @@ def _planned(
     answers = Answers(dataset.cache / "answers", refresh=options.refresh)
     table = plan.make_plan(manifest, roots, progress, limit=options.limit, answers=answers)
     if exists:
+        for line in _changes(dataset, table):
+            progress.note(line)
         keep_unchanged(dataset, _fingerprints(manifest, table))
     plan.write_plan(dataset.plan, table)
     # The manifest is the plan's commit mark: a plan without it is made again.
     write_atomic(dataset.manifest, dump_manifest(manifest))
     return table
+
+
+def _changes(dataset: Dataset, table: pa.Table) -> list[str]:
+    """Return what a new plan changes, in words; nothing where the old one cannot be read."""
+    try:
+        return plan_changes(plan.read_plan(dataset.plan), table).lines()
+    except InputError:
+        return []
 
 
 def _check_same_manifest(manifest: Manifest, dataset: Dataset) -> None:
