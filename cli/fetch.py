@@ -112,9 +112,7 @@ def _show_statuses(console: Console, plan: PlanSummary) -> None:
 
     names = sorted({name for counts in plan.statuses.values() for name in counts})
     names.sort(key=lambda name: name != "keep")
-    rows = [
-        (name, *(str(counts.get(name, 0)) for counts in plan.statuses.values())) for name in names
-    ]
+    rows = [(name, *(counts.get(name, 0) for counts in plan.statuses.values())) for name in names]
     console.table(Table(("candidates", *plan.statuses), tuple(rows)))
 
 
