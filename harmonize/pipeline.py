@@ -23,7 +23,7 @@ from harmonize.labelling import label_shard, plan_labelling
 from harmonize.publishing import Publication, is_published, publish, seal, unseal
 from harmonize.statistics import count_index
 from landmark import jobs
-from landmark.commits import remove_committed, sweep_temporaries
+from landmark.commits import remove_committed, sweep_shard, sweep_temporaries
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.ledger import readable_mark
@@ -197,26 +197,49 @@ def _label(dataset: Dataset, names: Sequence[str], how: _How) -> None:
     wanted = set(names)
     tasks = [t for t in plan_labelling(dataset, manifest, roots) if t.shard in wanted]
     how.progress.start("labels", len(tasks))
-    _all_done(label_shard, tasks, how, lambda task: 1, lambda task: task.shard)
+    _all_done(
+        label_shard,
+        tasks,
+        how,
+        units=lambda task: 1,
+        name=lambda task: task.shard,
+        target=lambda task: dataset.label_shard(task.shard),
+    )
 
 
 def _assemble(tasks: Sequence[AssembleTask], how: _How) -> None:
     if tasks:
         how.progress.start("shards", sum(task.rows for task in tasks))
-        _all_done(assemble_shard, tasks, how, lambda task: task.rows, lambda task: task.shard)
+        _all_done(
+            assemble_shard,
+            tasks,
+            how,
+            units=lambda task: task.rows,
+            name=lambda task: task.shard,
+            target=lambda task: Path(task.root) / task.shard,
+        )
 
 
 def _all_done(
     function: Callable[[Task], Any],
     tasks: Sequence[Task],
     how: _How,
+    *,
     units: Callable[[Task], int],
     name: Callable[[Task], str],
+    target: Callable[[Task], Path],
 ) -> None:
-    """Run tasks; the first error ends the run (what is committed stays)."""
+    """Run tasks; the first error ends the run (what is committed stays).
+
+    A task that ends its worker is no reason to leave the others: its error comes at the end.
+    """
+    deadly: list[str] = []
     for outcome in jobs.run(
         function, tasks, workers=how.workers, cluster=how.cluster, note=how.progress.note
     ):
+        if isinstance(outcome.error, jobs.DeadlyTaskError):
+            deadly.append(f"{name(outcome.task)}: {outcome.error}")
+            continue
         if isinstance(outcome.error, LandmarkError):
             raise outcome.error
         if outcome.error is not None:
@@ -224,6 +247,11 @@ def _all_done(
                 f"{name(outcome.task)}: {type(outcome.error).__name__}: {outcome.error}"
             ) from outcome.error
         how.progress.advance(units(outcome.task))
+    if how.cluster is not None:
+        for task in tasks:  # a worker that was killed leaves what it was writing
+            sweep_shard(target(task))
+    if deadly:
+        raise LandmarkError("; ".join(deadly))
     how.progress.finish()
 
 

@@ -103,7 +103,12 @@ def replicate(plane: NDArray[np.generic], out: NDArray[np.generic]) -> None:
     """Fill `out` (C-contiguous) with `plane`, each pixel repeated to the whole factor of sizes."""
     rows, columns = plane.shape
     tall, wide = out.shape[0] // rows, out.shape[1] // columns
-    out.reshape(rows, tall, columns, wide)[...] = plane[:, None, :, None]
+    lanes = out.reshape(rows, tall, columns, wide)
+    # Copies of whole planes and rows: one assignment by broadcasting takes five times as long for
+    # factor 2, because its inner loop is only that long.
+    for lane in range(wide):
+        lanes[:, 0, :, lane] = plane
+    lanes[:, 1:] = lanes[:, :1]
 
 
 def encode_scl(scl: NDArray[np.uint8]) -> bytes:

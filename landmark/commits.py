@@ -8,6 +8,7 @@ count. Marks hold no time, host or path, so equal work gives equal bytes.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -195,6 +196,16 @@ def sweep_temporaries(folder: Path) -> int:
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def sweep_shard(path: Path) -> None:
+    """Remove temporary files of a shard and its mark, whoever wrote them, on whatever host.
+
+    Only for whoever knows that no process writes this shard any more: its cluster is closed.
+    """
+    for name in (path.name, path.with_suffix(".json").name):
+        for temporary in path.parent.glob(f".{glob.escape(name)}.*.tmp"):
+            temporary.unlink(missing_ok=True)
 
 
 def _encode(mark: CommitMark) -> bytes:

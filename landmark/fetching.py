@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from landmark import jobs, plan
 from landmark.answers import Answers
-from landmark.commits import remove_committed, sweep_temporaries, write_atomic
+from landmark.commits import remove_committed, sweep_shard, sweep_temporaries, write_atomic
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError, TooManyHolesError
 from landmark.ledger import Committed, committed_shards, readable_mark, write_views
 from landmark.locks import run_lock
 from landmark.manifest import Manifest
 from landmark.manifest_file import diff, dump_manifest, load_manifest
-from landmark.patches import FetchTask, fetch_shard, shard_fingerprint
+from landmark.patches import FetchTask, abandon_shard, fetch_shard, shard_fingerprint
 from landmark.plan_changes import plan_changes
 from landmark.plan_summary import PlanSummary, summarise
 from landmark.progress import Progress
@@ -250,10 +250,16 @@ def _run(
     for outcome in jobs.run(
         fetch_shard, tasks, workers=options.workers, cluster=options.cluster, note=progress.note
     ):
-        if outcome.error is not None:
+        holes = outcome.value or 0
+        if isinstance(outcome.error, jobs.DeadlyTaskError):
+            holes = abandon_shard(outcome.task, str(outcome.error))
+        elif outcome.error is not None:
             raise _shard_error(outcome.task.shard, outcome.error)
         made.append(outcome.task.shard)
-        progress.advance(sizes[outcome.task.shard], holes=outcome.value or 0)
+        progress.advance(sizes[outcome.task.shard], holes=holes)
+    if options.cluster is not None:
+        for task in tasks:  # a worker that was killed leaves what it was writing
+            sweep_shard(dataset.patch_shard(task.shard))
     progress.finish()
     committed = committed_shards(dataset) if options.part else write_views(dataset)
     written = Committed({name: committed.marks[name] for name in made})

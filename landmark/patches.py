@@ -114,6 +114,25 @@ def fetch_shard(task: FetchTask) -> int:
     return len(content.holes)
 
 
+def abandon_shard(task: FetchTask, cause: str) -> int:
+    """Commit a shard that cannot be made, all its patches being holes; return their number.
+
+    `--retry-failed` makes it again.
+    """
+    dataset = Dataset(Path(task.root))
+    manifest = load_manifest(str(dataset.manifest))
+    rows = plan.read_shard_rows(dataset.plan, task.shard)
+    layout = image_layout(manifest, rows.column("sensor")[0].as_py())
+    holes = [Hole(patch_id, "worker", cause, 1) for patch_id in rows["patch_id"].to_pylist()]
+    commit_shard(
+        dataset.patch_shard(task.shard),
+        pa.Table.from_pylist([], schema=patch_schema(layout)),
+        task.fingerprint,
+        holes=holes,
+    )
+    return len(holes)
+
+
 def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardContent:
     """Read, judge and encode the patches of one shard.
 

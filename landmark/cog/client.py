@@ -205,7 +205,9 @@ class HttpClient:
                     },
                     preload_content=False,
                     retries=urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=5),
-                    timeout=urllib3.Timeout(self.rules.connect_s, self.rules.silence_s),
+                    timeout=urllib3.Timeout(
+                        connect=self.rules.connect_s, read=self.rules.silence_s
+                    ),
                 )
             except urllib3.exceptions.HTTPError as error:
                 raise _fault(error) from None
@@ -315,10 +317,11 @@ def _fault(error: urllib3.exceptions.HTTPError) -> Exception:
         return RefusedError("no valid URL")
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         return BrokenError("the host's name cannot be resolved")
-    if isinstance(reason, urllib3.exceptions.ConnectTimeoutError):
-        return BrokenError("no connection in time")
+    # A kind of ConnectTimeoutError in urllib3's own order of classes, hence before it.
     if isinstance(reason, urllib3.exceptions.NewConnectionError):
         return BrokenError("the connection is refused")
+    if isinstance(reason, urllib3.exceptions.ConnectTimeoutError):
+        return BrokenError("no connection in time")
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
         return BrokenError("the server is silent")
     return BrokenError("the connection broke")

@@ -10,7 +10,7 @@ import pytest
 
 from landmark.progress import Silent
 from landmark.sandbox import ensure_sandbox
-from tests.commands import write_manifest
+from tests.commands import run, write_manifest
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +35,15 @@ def new_dataset(small_sandbox: Path, tmp_path: Path) -> Callable[[str], Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    small_sandbox: Path, small_manifest: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A dataset made by one process that nothing happened to; not to be changed."""
+    root = tmp_path_factory.mktemp("undisturbed") / "data"
+    shutil.copytree(small_sandbox, root / "cache" / "sandbox")
+    run("fetch", small_manifest, "--out", root, "--quiet")
+    run("harmonize", root, "--quiet")
+    return root

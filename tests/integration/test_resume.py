@@ -18,17 +18,6 @@ pytestmark = pytest.mark.integration
 MakeDataset = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(
-    small_sandbox: Path, small_manifest: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    root = tmp_path_factory.mktemp("undisturbed") / "data"
-    shutil.copytree(small_sandbox, root / "cache" / "sandbox")
-    run("fetch", small_manifest, "--out", root, "--quiet")
-    run("harmonize", root, "--quiet")
-    return root
-
-
 def fetched(root: Path) -> dict[str, bytes]:
     return {
         name: data

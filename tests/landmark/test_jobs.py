@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from landmark import jobs
+from landmark import clusters, dask_jobs, jobs
 from landmark.errors import InputError
 
 
@@ -67,7 +68,7 @@ def test_cluster_file_errors(tmp_path: Path, text: str | None, said: str) -> Non
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=said) as caught:
-        jobs.read_cluster_file(path)
+        clusters.read_cluster_file(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -78,3 +79,54 @@ def test_cluster_class_must_be_dask_jobqueues(tmp_path: Path) -> None:
     path.write_text("class: os\n")
     with pytest.raises(InputError, match="not one of dask_jobqueue's clusters"):
         list(jobs.run(square, [1], cluster=str(path)))
+
+
+class Batch:
+    """What a watch sees of a dask-jobqueue cluster: which jobs are wanted, which workers live."""
+
+    def __init__(self, **groups: list[str]) -> None:
+        self.worker_spec: dict[str, dict[str, Any]] = {
+            name: {"group": group} if group else {} for name, group in groups.items()
+        }
+        self.scheduler_info: dict[str, dict[str, dict[str, str]]] = {"workers": {}}
+
+    def live(self, *names: str) -> None:
+        self.scheduler_info = {"workers": {f"tcp://{name}": {"name": name} for name in names}}
+
+
+def test_a_job_is_lost_when_all_its_workers_stay_away() -> None:
+    batch = Batch(a=[], b=["-0", "-1"], c=[])
+    watch = clusters.JobWatch(batch, 3, lambda message: None)
+    batch.live("a", "b-0", "b-1")
+    assert watch.lost_jobs(5.0) == []
+    batch.live("a", "b-1")  # one of two processes of b
+    assert watch.lost_jobs(clusters.LOST_S) == []
+    batch.live("a")
+    assert watch.lost_jobs(clusters.LOST_S - 1) == []
+    batch.live("a", "b-0")  # a nanny restarted it
+    assert watch.lost_jobs(5.0) == []
+    batch.live()
+    assert watch.lost_jobs(clusters.LOST_S - 1) == []
+    # c never came: it waits in the queue, and is not lost.
+    assert watch.lost_jobs(5.0) == ["a", "b"]
+
+
+def test_a_refusal_comes_home_as_it_was() -> None:
+    assert dask_jobs._guarded(square, 4, 1) == 16
+
+    def refuse(task: int) -> int:
+        raise InputError(f"field {task}")
+
+    refusal = dask_jobs._guarded(refuse, 7, 3)
+
+    class Done:
+        def exception(self) -> None:
+            return None
+
+        def result(self) -> Any:
+            return refusal
+
+    value, error = dask_jobs._result(Done())
+    assert value is None
+    assert isinstance(error, InputError)
+    assert str(error) == "field 7"

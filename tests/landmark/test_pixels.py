@@ -3,11 +3,8 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
 from rasterio.warp import transform as project
 
-from landmark import pixels
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, SIZE_M, Frame, utm_cell, utm_frame
 from landmark.pixels import PatchPixels, low_percentiles, read_header, read_patches
@@ -524,114 +520,3 @@ def test_threads_read_the_same(scene: Scene, folder: Path) -> None:
             for result, want in zip(results, expected, strict=True):
                 for plane, wanted in zip(result.planes, want.planes, strict=True):
                     assert np.array_equal(plane, wanted)
-
-
-# Over HTTP, from a server of the test on the loopback device
-
-
-class Server:
-    """Serves a folder with ranges; `faults` tile requests break off in the middle."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults = 0
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-            def do_HEAD(self) -> None:
-                self.answer(body=False)
-
-            def do_GET(self) -> None:
-                self.answer(body=True)
-
-            def answer(self, body: bool) -> None:
-                path = server.folder / self.path.lstrip("/")
-                if not path.is_file():
-                    self.send_response(404)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                data = path.read_bytes()
-                start, stop = 0, len(data)
-                ranged = self.headers.get("Range")
-                if ranged:
-                    first, last = ranged.removeprefix("bytes=").split("-")
-                    start, stop = int(first), min(stop, int(last) + 1)
-                part = data[start:stop]
-                if start >= 32768 and server.faults:
-                    server.faults -= 1
-                    part = part[: len(part) // 2]
-                    self.close_connection = True
-                self.send_response(206 if ranged else 200)
-                self.send_header("Content-Length", str(stop - start))
-                self.send_header("Accept-Ranges", "bytes")
-                if ranged:
-                    self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
-                self.end_headers()
-                if body:
-                    self.wfile.write(part)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def server(folder: Path, scene: Scene) -> Iterator[Server]:
-    made = Server(folder)
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "_PAUSE_S", 0.0)
-
-
-@pytest.mark.parametrize("faults", [0, 1, 2])
-def test_urls_read_the_same_and_heal(
-    scene: Scene, folder: Path, server: Server, no_pause: None, faults: int
-) -> None:
-    frames = [cell(1, 1), cell(9, 9)]
-    server.faults = faults
-    results = read_patches(scene, frames, lambda href: f"{server.url}/{href}", LAYOUT)
-    assert server.faults == 0
-    for frame, result in zip(frames, results, strict=True):
-        check_cut(result, scene, frame, folder)  # type: ignore[arg-type]
-
-
-def test_some_faults_heal_only_by_opening_again(
-    scene: Scene, server: Server, no_pause: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pixels, "_REMOTE_ATTEMPTS", 1)
-    server.faults = 1
-    results = read_patches(scene, [cell(9, 9)], lambda href: f"{server.url}/{href}", LAYOUT)
-    assert isinstance(results[0], str)
-
-
-def test_a_server_that_stays_broken_leaves_holes(
-    scene: Scene, server: Server, no_pause: None
-) -> None:
-    server.faults = 10**6
-    (result,) = read_patches(scene, [cell(9, 9)], lambda href: f"{server.url}/{href}", LAYOUT)
-    assert isinstance(result, str)
-    assert "cannot be read" in result
-
-
-def test_a_missing_url_is_no_input_error_and_may_come_back(
-    scene: Scene, server: Server, folder: Path
-) -> None:
-    url = f"{server.url}/late.tif"
-    with pytest.raises(LandmarkError, match=r"late\.tif") as caught:
-        read_header(url)
-    assert not isinstance(caught.value, InputError)
-    (folder / "late.tif").write_bytes((folder / "B01.tif").read_bytes())
-    assert read_header(url).width == CELLS * 20

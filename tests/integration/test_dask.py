@@ -1,0 +1,108 @@
+"""Tasks on a real dask cluster of this machine: killed workers, deadly tasks, bounded memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from landmark import jobs
+from landmark.errors import InputError
+from tests.commands import command, contents, leftovers, run
+
+pytestmark = pytest.mark.integration
+MakeDataset = Callable[[str], Path]
+
+
+def visit(task: tuple[str, str]) -> str:
+    """Note the visit, then do what the task says."""
+    folder, what = task
+    with (Path(folder) / what).open("a") as file:
+        file.write("x")
+    if what == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hungry":
+        hold = [bytearray(50_000_000) for _ in range(200)]  # 10 GB, beyond any worker's limit
+        return str(len(hold))
+    if what == "wrong":
+        raise InputError("wrong: mend it")
+    if what == "broken":
+        raise RuntimeError("broken")
+    time.sleep(0.3)
+    return what
+
+
+def test_tasks_that_kill_their_worker_are_quarantined(tmp_path: Path) -> None:
+    names = ["deadly", "hungry", "wrong", "broken", *(f"good{number}" for number in range(8))]
+    said: list[str] = []
+    outcomes = jobs.run(
+        visit,
+        [(str(tmp_path), name) for name in names],
+        workers=2,
+        cluster="local",
+        note=said.append,
+    )
+    found = {outcome.task[1]: outcome for outcome in outcomes}
+    assert sorted(found) == sorted(names)
+    for poison in ("deadly", "hungry"):
+        assert isinstance(found[poison].error, jobs.DeadlyTaskError)
+    assert isinstance(found["wrong"].error, InputError)
+    assert str(found["wrong"].error) == "wrong: mend it"
+    assert str(found["broken"].error) == "broken"
+    assert all(found[name].value == name for name in names[4:])
+    visits = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert visits["wrong"] == 1  # what is wrong stays wrong
+    assert visits["broken"] == 3  # what is unforeseen is tried again
+    assert visits["deadly"] >= 2
+    assert any("2 worker processes, 2 GB of memory each" in line for line in said)
+    assert any("dashboard: http://127.0.0.1" in line for line in said)
+
+
+def worker_processes(parent: int) -> list[psutil.Process]:
+    """Return the processes that run tasks: the children of dask's nannies."""
+    found = []
+    for process in psutil.Process(parent).children(recursive=True):
+        try:
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("step", ["fetch", "harmonize"])
+def test_a_killed_worker_changes_no_byte(
+    step: str, undisturbed: Path, small_manifest: Path, new_dataset: MakeDataset
+) -> None:
+    root = new_dataset("killed")
+    workers = ("--cluster", "local", "--workers", "2")
+    run("fetch", small_manifest, "--out", root, "--plan", "--quiet")
+    arguments: tuple[str | Path, ...] = ("fetch", small_manifest, "--out", root)
+    folder = root / "patches"
+    if step == "harmonize":
+        run("fetch", small_manifest, "--out", root, "--quiet")
+        arguments, folder = ("harmonize", root), root / "labels"
+    process = subprocess.Popen(command(*arguments, "--quiet", *workers))
+    try:
+        deadline = time.monotonic() + 120
+        while not list(folder.glob("*.json")):
+            assert process.poll() is None, "ended before a worker could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        victims = worker_processes(process.pid)
+        assert victims
+        victims[-1].kill()
+        assert process.wait(timeout=240) == 0
+    finally:
+        process.kill()
+        process.wait()
+    if step == "fetch":
+        run("harmonize", root, "--quiet", *workers)
+    assert contents(root) == contents(undisturbed)
+    assert leftovers(root) == []
