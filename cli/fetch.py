@@ -112,7 +112,9 @@ def _show_statuses(console: Console, plan: PlanSummary) -> None:
 
     names = sorted({name for counts in plan.statuses.values() for name in counts})
     names.sort(key=lambda name: name != "keep")
-    rows = [(name, *(counts.get(name, 0) for counts in plan.statuses.values())) for name in names]
+    rows: list[tuple[str | int | float | None, ...]] = [
+        (name, *(counts.get(name, 0) for counts in plan.statuses.values())) for name in names
+    ]
     console.table(Table(("candidates", *plan.statuses), tuple(rows)))
 
 

@@ -1,7 +1,8 @@
 """The example manifests plan against a local server that replays the catalogs' real answers.
 
-One real tile has a strip of 800 m only, so no whole patch. The answers hold no pixels: headers come from the items' own `proj` fields, dark pixels are what
-the baseline implies. Area and time are those of the recorded items.
+The answers hold no pixels: headers come from the items' own `proj` fields, dark pixels are what
+the baseline implies. Area and time are those of the recorded items. One of Planetary Computer's
+tiles holds a strip of 800 m, so no whole patch.
 """
 
 from __future__ import annotations
