@@ -134,7 +134,7 @@ def _case(patches: int) -> dict[str, float]:
         names = lambda href: href.split("/")[-2]  # noqa: E731
         # Headers and dark pixels come from the catalog's maker: no file is opened here.
         pixels.read_header = lambda href, signer=None: grids[names(href)]  # type: ignore[assignment]
-        pixels.low_percentiles = lambda *_, **__: {"B02": 1050.0, "B08": 1060.0}  # type: ignore[assignment]
+        pixels.low_percentiles = lambda *_, **__: {"B02": 1050.0, "B08": 1060.0}
         manifest = _manifest(path)
         roots = open_roots(manifest, Dataset(folder / "dataset"))
 
@@ -226,10 +226,10 @@ def main() -> None:
         rows,
         text=(
             "A synthetic catalog (Sentinel-2 tiles, half of them cut by the swath's edge, and "
-            "turned 250 km Sentinel-1 scenes) is planned from its items to the written plan, one patch in "
-            "six candidates kept by a hash of its cell, pairs found within 72 hours. Each run is a "
-            "process of its own. `checked` cells of six scenes were counted anew, one by one, and "
-            "agree."
+            "turned 250 km Sentinel-1 scenes) is planned from its items to the written plan, one "
+            "patch in six candidates kept by a hash of its cell, pairs found within 72 hours. "
+            "Each run is a process of its own. `checked` cells of six scenes were counted anew, "
+            "one by one, and agree."
         ),
         not_measured=("reading headers and dark pixels (no file is opened)", "searching an API"),
     )

@@ -89,18 +89,33 @@ def fetch(
 def show_plan(console: Console, plan: PlanSummary, out: Path) -> None:
     """Show what a fetch would read, keep and take."""
     facts = plan.to_dict()
-    estimate = facts["estimate"]
-    times = ", ".join(f"{duration(s)} with {n}" for n, s in estimate.items())
     took = facts["plan_seconds"]
     planned = f", planned in {duration(took)}" if took else ""
+    if not console.as_json:
+        _show_statuses(console, plan)
+        for line in plan.map:
+            console.say(line)
+    times = ", ".join(f"{duration(s)} with {n}" for n, s in facts["estimate"].items())
     console.answer(
         facts,
         f"{facts['patches']} patches from {facts['scenes']} scenes{planned} "
         f"({out / 'plan.parquet'})",
         f"to read {size(facts['bytes_read'])} in {facts['requests']} requests, to keep "
-        f"{size(facts['bytes_kept'])}",
+        f"{size(facts['bytes_kept'])}, and {size(facts['bytes_corpus'])} more after harmonize",
         f"estimated time, by workers: {times}",
     )
+
+
+def _show_statuses(console: Console, plan: PlanSummary) -> None:
+    """Show how many candidates each sensor has, and what becomes of them."""
+    from landmark.pages import Table
+
+    names = sorted({name for counts in plan.statuses.values() for name in counts})
+    names.sort(key=lambda name: name != "keep")
+    rows: list[tuple[str | int | float | None, ...]] = [
+        (name, *(counts.get(name, 0) for counts in plan.statuses.values())) for name in names
+    ]
+    console.table(Table(("candidates", *plan.statuses), tuple(rows)))
 
 
 def show_fetch(console: Console, summary: FetchSummary, out: Path) -> None:

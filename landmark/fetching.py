@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from landmark import jobs, plan
+from landmark import clusters, jobs, plan
 from landmark.answers import Answers
 from landmark.commits import remove_committed, sweep_shard, sweep_temporaries, write_atomic
 from landmark.dataset import Dataset
@@ -21,10 +22,12 @@ from landmark.locks import run_lock
 from landmark.manifest import Manifest
 from landmark.manifest_file import diff, dump_manifest, load_manifest
 from landmark.patches import FetchTask, abandon_shard, fetch_shard, shard_fingerprint
+from landmark.plan_changes import plan_changes
 from landmark.plan_summary import PlanSummary, summarise
 from landmark.progress import Progress
 from landmark.replanning import keep_unchanged, sweep_parked
 from landmark.sources import Roots, open_roots
+from landmark.throttle import stated_processes
 from landmark.upstream import upstream_changes
 
 
@@ -186,11 +189,21 @@ def _planned(
     answers = Answers(dataset.cache / "answers", refresh=options.refresh)
     table = plan.make_plan(manifest, roots, progress, limit=options.limit, answers=answers)
     if exists:
+        for line in _changes(dataset, table):
+            progress.note(line)
         keep_unchanged(dataset, _fingerprints(manifest, table))
     plan.write_plan(dataset.plan, table)
     # The manifest is the plan's commit mark: a plan without it is made again.
     write_atomic(dataset.manifest, dump_manifest(manifest))
     return table
+
+
+def _changes(dataset: Dataset, table: pa.Table) -> list[str]:
+    """Return what a new plan changes, in words; nothing where the old one cannot be read."""
+    try:
+        return plan_changes(plan.read_plan(dataset.plan), table).lines()
+    except InputError:
+        return []
 
 
 def _check_same_manifest(manifest: Manifest, dataset: Dataset) -> None:
@@ -235,7 +248,8 @@ def _run(
     sizes = plan.shard_sizes(table)
     made: list[str] = []
     progress.start("fetch", sum(sizes[name] for name in todo))
-    tasks = [FetchTask(str(dataset.root.resolve()), name, fingerprints[name]) for name in todo]
+    root, processes = str(dataset.root.resolve()), _processes(options)
+    tasks = [FetchTask(root, name, fingerprints[name], processes) for name in todo]
     for outcome in jobs.run(
         fetch_shard, tasks, workers=options.workers, cluster=options.cluster, note=progress.note
     ):
@@ -263,6 +277,16 @@ def _run(
         seconds=time.monotonic() - started,
         excess=_excess(committed.holes, sum(sizes.values()), allowed, dataset),
     )
+
+
+def _processes(options: FetchOptions) -> int:
+    """Return how many processes share what a host allows; `LANDMARK_PROCESSES` says it better."""
+    started = 1
+    if options.cluster == "local":
+        started = options.workers or os.cpu_count() or 1
+    elif options.cluster is not None and "://" not in options.cluster:
+        started = clusters.read_cluster_file(Path(options.cluster)).jobs
+    return stated_processes() or started
 
 
 def _is_whole(dataset: Dataset, name: str, fingerprint: str, retry_failed: bool) -> bool:

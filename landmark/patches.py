@@ -27,6 +27,7 @@ from landmark.scenes import Scene
 from landmark.schema import SCHEMA_VERSION, ImageLayout, patch_schema, s1_layout, s2_layout
 from landmark.shards import commit_shard, encode_image, encode_scl, frame_xxh3
 from landmark.sources import Roots, open_roots
+from landmark.throttle import shared_throttle
 
 #: Rounds over what a server did not give before it becomes holes. Each request is retried within
 #: a round; a new round also opens the files anew.
@@ -47,11 +48,13 @@ class FetchTask:
         root: The dataset directory, absolute.
         shard: Shard name, e.g. `s2-00003`.
         fingerprint: `shard_fingerprint` of its rows.
+        processes: How many processes share what hosts allow (`landmark.throttle`).
     """
 
     root: str
     shard: str
     fingerprint: str
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def shard_fingerprint(manifest: Manifest, rows: pa.Table) -> str:
 
 def fetch_shard(task: FetchTask) -> int:
     """Make and commit one patch shard; return its number of holes."""
+    shared_throttle().divide(task.processes)
     dataset = Dataset(Path(task.root))
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset, Silent())

@@ -73,7 +73,13 @@ def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
         opened = open_file(path, access_for(signer), stack)
         if opened.image is not None:
             grid = opened.image.grid
-            return SourceGrid(opened.image.epsg, opened.image.transform, grid.width, grid.height)
+            return SourceGrid(
+                opened.image.epsg,
+                opened.image.transform,
+                grid.width,
+                grid.height,
+                max(grid.block_width, grid.block_height),
+            )
         signed = Signed(path) if opened.sign is None else opened.sign()
         source = stack.enter_context(open_image(signed.url, path, signed.headers))
         epsg = source.crs.to_epsg() if source.crs is not None else None
@@ -83,7 +89,9 @@ def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
                 "enough: use a terrain-corrected product)"
             )
         a, b, c, d, e, f = source.transform[:6]
-        return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height)
+        high, wide = source.block_shapes[0]
+        block = high if high == wide else 0  # strips are as wide as the file
+        return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height, block)
 
 
 def low_percentiles(

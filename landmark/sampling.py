@@ -55,9 +55,12 @@ class Cells:
 
 #: Of a scene that gives none.
 NO_CELLS = Cells(
-    *(np.empty(0, np.int32) for _ in range(3)),
-    *(np.empty(0, np.float64) for _ in range(2)),
-    np.empty(0, np.bool_),
+    epsg=np.empty(0, np.int32),
+    column=np.empty(0, np.int32),
+    row=np.empty(0, np.int32),
+    x_min=np.empty(0, np.float64),
+    y_max=np.empty(0, np.float64),
+    whole=np.empty(0, np.bool_),
 )
 
 

@@ -39,12 +39,14 @@ class SourceGrid:
         transform: Affine (a, b, c, d, e, f).
         width: Columns.
         height: Rows.
+        block: Edge of the blocks the file is stored in, pixels; 0 where that is not known.
     """
 
     epsg: int
     transform: tuple[float, float, float, float, float, float]
     width: int
     height: int
+    block: int = 0
 
 
 @dataclass(frozen=True)

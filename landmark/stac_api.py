@@ -158,9 +158,13 @@ class StacApi:
         if kept is None:
             try:
                 found = self._open().get_collection(collection)
+                kept = [{"licence": str(found.license or "") if found is not None else ""}]
+            except RequestFailedError as error:
+                if error.status != 404:
+                    return ""
+                kept = [{"licence": ""}]
             except (APIError, LandmarkError, ValueError):
                 return ""
-            kept = [{"licence": str(found.license or "") if found is not None else ""}]
             self._answers.write(key, kept)
         return str(next(iter(kept), {}).get("licence", ""))
 

@@ -165,10 +165,21 @@ def shared_throttle() -> Throttle:
         InputError: One of the two variables cannot be read.
     """
     rates = {**KNOWN_RATES, **parse_rates(os.environ.get(RATES_VARIABLE, ""))}
-    text = os.environ.get(PROCESSES_VARIABLE, "") or "1"
+    return Throttle(rates, processes=stated_processes() or 1)
+
+
+def stated_processes() -> int | None:
+    """Return how many processes `LANDMARK_PROCESSES` says run at once, or None.
+
+    Raises:
+        InputError: It holds no whole number from 1.
+    """
+    text = os.environ.get(PROCESSES_VARIABLE, "")
+    if not text:
+        return None
     if not text.isdigit() or int(text) < 1:
         raise InputError(f"{PROCESSES_VARIABLE}: {text!r} is no whole number from 1")
-    return Throttle(rates, processes=int(text))
+    return int(text)
 
 
 def parse_rates(text: str) -> dict[str, float]:

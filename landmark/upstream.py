@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from landmark import pixels
 from landmark.errors import LandmarkError
-from landmark.pixels import read_header
+from landmark.radiometry import offset_evidence
+from landmark.scene_facts import READERS, finest_band
 from landmark.scenes import Scene
-from landmark.sources import Roots
+from landmark.sources import Roots, is_url
 
 
 def upstream_changes(scenes: Sequence[Scene], roots: Roots) -> list[str]:
-    """Return one line per scene whose files are gone or no longer have the planned pixel grid.
+    """Return one line per scene whose files are not what was planned, in the order given.
 
-    Every band file of a scene is opened (its header only).
+    Every band's header is opened. Its CRS, and the whole pixel grid of the finest band, must be
+    the planned ones; and a remote Sentinel-2 scene's dark pixels must say the same of the offset,
+    since archives are reprocessed under the same names.
     """
-    changes = []
-    for scene in scenes:
-        signer = roots.signer(scene.sensor)
-        for asset in scene.bands:
-            try:
-                grid = read_header(roots.resolve(scene.sensor, asset.href), signer=signer)
-            except LandmarkError as error:
-                changes.append(f"{scene.item} {asset.band}: {error}")
-                break
-            if asset is scene.bands[0] and scene.grid is not None and grid.epsg != scene.grid.epsg:
-                changes.append(f"{scene.item}: CRS was EPSG:{scene.grid.epsg}, now {grid.epsg}")
-                break
-    return changes
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(partial(_change, roots=roots), scenes)
+        return [line for line in found if line]
+
+
+def _change(scene: Scene, roots: Roots) -> str:
+    signer = roots.signer(scene.sensor)
+    resolve = partial(roots.resolve, scene.sensor)
+    planned = scene.grid
+    finest = finest_band(scene)
+    for asset in scene.bands:
+        try:
+            grid = pixels.read_header(resolve(asset.href), signer=signer)
+        except LandmarkError as error:
+            return f"{scene.item} {asset.band}: {error}"
+        if planned is None:
+            continue
+        if grid.epsg != planned.epsg:
+            return f"{scene.item}: CRS was EPSG:{planned.epsg}, now {grid.epsg}"
+        if asset is finest and (grid.transform, grid.width, grid.height) != (
+            planned.transform,
+            planned.width,
+            planned.height,
+        ):
+            return f"{scene.item} {asset.band}: lies on another pixel grid than planned"
+    if not scene.offset_evidence or not is_url(finest.href):
+        return ""
+    try:
+        low = pixels.low_percentiles(scene, resolve, signer=signer)
+    except LandmarkError as error:
+        return f"{scene.item}: {error}"
+    evidence = offset_evidence(low, scene.offset)
+    if evidence != scene.offset_evidence:
+        return (
+            f"{scene.item}: dark pixels said {scene.offset_evidence} of offset {scene.offset}, "
+            f"now {evidence}: it was reprocessed"
+        )
+    return ""

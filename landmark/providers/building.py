@@ -52,14 +52,20 @@ def by_baseline(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
 
 def by_metadata(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
     """Return the item's `s2:boa_add_offset`, else the asset's `raster:offset` in DN; or unknown."""
-    stated = item["properties"].get("s2:boa_add_offset")
+    stated = fields.number(item, "s2:boa_add_offset")
     if stated is not None:
-        return Offset(round(float(stated)), "item")
+        return Offset(round(stated), "item")
     raster = fields.raster(asset)
     if raster.get("offset") is None:
         return Offset(0, UNKNOWN_OFFSET)
-    # Offset and scale are in reflectance: -0.1 with 0.0001 is -1000 DN.
-    return Offset(round(float(raster["offset"]) / float(raster.get("scale") or 1e-4)), "item")
+    try:  # offset and scale are in reflectance: -0.1 with 0.0001 is -1000 DN
+        dn = round(float(raster["offset"]) / float(raster.get("scale") or 1e-4))
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"item {item['id']}: raster offset {raster['offset']!r} with scale "
+            f"{raster.get('scale')!r} are no numbers"
+        ) from None
+    return Offset(dn, "item")
 
 
 def sentinel2(

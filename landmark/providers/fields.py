@@ -6,9 +6,11 @@ here knows a provider.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
+from landmark.errors import InputError
 from landmark.stac_items import Item, parse_moment
 
 _PLATFORM = re.compile(r"^(?:sentinel|s)[-_ ]?([12])[-_ ]?([a-d])(?=$|[^a-z0-9])", re.IGNORECASE)
@@ -41,6 +43,24 @@ def _names(item: Item) -> tuple[str, ...]:
     return tuple(str(name) for name in (*stated, item["id"]) if name)
 
 
+def number(item: Item, name: str) -> float | None:
+    """Return a property as a finite number, or None where it is not stated.
+
+    Raises:
+        InputError: It is something else.
+    """
+    stated = item["properties"].get(name)
+    if stated is None or stated == "":
+        return None
+    try:
+        value = float(stated)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"item {item['id']}: {name} is {stated!r}, no number")
+    return value
+
+
 def _token(pattern: re.Pattern[str], item: Item) -> re.Match[str] | None:
     return next((match for name in _names(item) if (match := pattern.search(name))), None)
 
@@ -67,13 +87,13 @@ def mgrs(item: Item) -> str:
 
 def relative_orbit(item: Item, platform: str) -> int | None:
     """Return the relative orbit 1..175, or None; computed for S1A and S1B if need be."""
-    stated = item["properties"].get("sat:relative_orbit")
+    stated = number(item, "sat:relative_orbit")
     if stated is not None:
         return int(stated)
     match = _token(_ORBIT, item)
     if match:
         return int(match[1])
-    absolute = item["properties"].get("sat:absolute_orbit")
+    absolute = number(item, "sat:absolute_orbit")
     if absolute is not None and platform in _ORBIT_SHIFT:
         return (int(absolute) - _ORBIT_SHIFT[platform]) % 175 + 1
     return None
@@ -92,7 +112,7 @@ def baseline(item: Item) -> str:
         value /= 100
     if value is None and match:
         value = float(f"{match[1]}.{match[2]}")
-    if value is None or value >= 99:
+    if value is None or not 0 <= value < 99:
         return ""
     return f"{value:05.2f}"
 
@@ -125,8 +145,8 @@ def nodata(asset: dict[str, Any]) -> float | None:
 
 def cloud(item: Item) -> float | None:
     """Return the cloudy share of the scene, 0..1, or None."""
-    stated = item["properties"].get("eo:cloud_cover")
-    return None if stated is None else float(stated) / 100
+    stated = number(item, "eo:cloud_cover")
+    return None if stated is None else stated / 100
 
 
 def generated(item: Item, sensor: str) -> str:
@@ -145,8 +165,8 @@ def generated(item: Item, sensor: str) -> str:
 
 def snow(item: Item) -> float | None:
     """Return the snowy share of the scene, 0..1, or None."""
-    properties = item["properties"]
     for name in ("s2:snow_ice_percentage", "eo:snow_cover"):
-        if properties.get(name) is not None:
-            return float(properties[name]) / 100
+        stated = number(item, name)
+        if stated is not None:
+            return stated / 100
     return None

@@ -12,6 +12,7 @@ import pytest
 from cli import main
 from landmark.errors import TooManyHolesError
 from landmark.pages import Page, Paragraph, Section, Table
+from landmark.plan_summary import PlanSummary
 
 
 class Call:
@@ -35,17 +36,19 @@ def module(monkeypatch: pytest.MonkeyPatch, name: str, **content: Any) -> None:
     monkeypatch.setattr(importlib.import_module(package), attribute, fake, raising=False)
 
 
-def plan() -> Any:
-    facts = {
-        "patches": 9,
-        "scenes": 2,
-        "requests": 30,
-        "bytes_read": 2_000_000,
-        "bytes_kept": 900_000,
-        "plan_seconds": 0.5,
-        "estimate": {"1": 12.0, "8": 2.0},
-    }
-    return SimpleNamespace(to_dict=lambda: facts)
+def plan() -> PlanSummary:
+    return PlanSummary(
+        patches=9,
+        scenes=2,
+        requests=30,
+        bytes_read=2_000_000,
+        bytes_kept=900_000,
+        bytes_corpus=910_000,
+        plan_seconds=0.5,
+        estimate={"1": 12.0, "8": 2.0},
+        statuses={"s1": {"keep": 4}, "s2": {"cloud": 70, "keep": 5}},
+        map=("|█ ·|", "8.00..9.00 E, 45.00..46.00 N; █ = 3 patches"),
+    )
 
 
 def fetched(error: Exception | None = None) -> Any:
@@ -100,8 +103,16 @@ def test_fetch_plan_shows_costs(
     assert main.run(["fetch", "demo", "--out", str(tmp_path), "--plan", "--limit", "9"]) == 0
     assert call.arguments[2] == fetching.FetchOptions(plan_only=True, limit=9)
     shown = capsys.readouterr().out
-    for part in ("9 patches from 2 scenes", "2 MB in 30 requests", "12 s with 1, 2.0 s with 8"):
+    for part in (
+        "9 patches from 2 scenes",
+        "2 MB in 30 requests",
+        "12 s with 1, 2.0 s with 8",
+        "█ = 3 patches",
+    ):
         assert part in shown
+    lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
+    assert "keep 4 5" in lines
+    assert "cloud 0 70" in lines
     assert main.run(["fetch", "demo", "--out", str(tmp_path), "--plan", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == plan().to_dict()
 

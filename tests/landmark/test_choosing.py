@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark.choosing import OVERPASS_S, choose_scenes, one_per_overpass
+from landmark.choosing import OVERPASS_S, best_of_period, choose_scenes, one_per_overpass
 from landmark.manifest import Manifest, Sentinel1, Sentinel2
 from landmark.scenes import Scene
 from tests.landmark.made_scenes import both, grid, manifest, scene
@@ -144,3 +145,45 @@ def test_one_look_per_overpass_equals_a_slow_count(
                 break
             group = more
         assert stands[index] == min(group, key=lambda i: (looks[i][3], i)), (index, t)
+
+
+def test_the_pinned_baseline_wins_over_newer_ones() -> None:
+    asked = both(Path("x"), duplicates="pinned", pinned_baseline="04.00")
+    scenes = [
+        scene(item="old", baseline="02.14"),
+        scene(item="pinned", baseline="04.00"),
+        scene(item="new", baseline="05.10"),
+    ]
+    for order in (scenes, scenes[::-1]):
+        found = statuses(order, asked)
+        assert found["pinned"] == ("keep", "")
+        assert found["new"] == ("duplicate", "pinned has the pinned baseline 04.00")
+        assert found["old"][0] == "duplicate"
+    without = [one for one in scenes if one.item != "pinned"]
+    assert statuses(without, asked)["new"] == ("keep", "")  # none is pinned: the newest
+
+
+def test_snow_is_judged_apart_from_cloud() -> None:
+    asked = both(Path("x"), s2=Sentinel2(max_scene_snow=0.3))
+    scenes = [scene(item="white", snow=0.4), scene(item="grey", cloud=0.9), scene(item="unsaid")]
+    scenes = [replace(one, time=f"2023-07-0{n}T00:00:00Z") for n, one in enumerate(scenes, 1)]
+    assert {name: status for name, (status, _) in statuses(scenes, asked).items()} == {
+        "white": "snow",
+        "grey": "keep",
+        "unsaid": "keep",
+    }
+
+
+looks = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=40
+)
+
+
+@given(looks)
+def test_best_of_period_equals_a_slow_choice(rows: list[tuple[int, int, int]]) -> None:
+    frame, period, cloud = (np.array(column) for column in zip(*rows, strict=True))
+    rank = np.arange(len(rows))[::-1].copy()
+    found = best_of_period(frame, period, (cloud, rank))
+    for index, (f, p, _) in enumerate(rows):
+        peers = [i for i, (g, q, _) in enumerate(rows) if (f, p) == (g, q)]
+        assert found[index] == min(peers, key=lambda i: (rows[i][2], rank[i]))

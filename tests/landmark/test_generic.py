@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmark.errors import InputError
-from landmark.manifest import Sentinel1, Sentinel2
+from landmark.manifest import S2_BANDS, Sentinel1, Sentinel2
 from landmark.providers import ItemContext, provider
 from landmark.providers.generic import scene_of
 from landmark.scenes import Scene
+from landmark.schema import S2_RESOLUTION
 from landmark.sources import unsigned
 from tests.landmark.made_scenes import item
 
@@ -231,3 +232,32 @@ def test_planetary_computer_items(shared_data: Path) -> None:
     assert (scene.nodata, scene.quantity, scene.time) == (
         -32768, "gamma0_rtc", "2024-04-19T04:59:10Z"
     )  # fmt: skip
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+FIELDS = (
+    "platform", "s2:processing_baseline", "processing:version", "s2:product_uri", "grid:code",
+    "s2:mgrs_tile", "sat:relative_orbit", "sat:absolute_orbit", "sat:orbit_state", "eo:cloud_cover",
+    "s2:snow_ice_percentage", "s2:boa_add_offset", "s2:generation_time", "proj:code", "proj:epsg",
+    "license", "earthsearch:boa_offset_applied",
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), plain), st.sampled_from(["generic", "cdse"]))
+def test_whatever_a_property_holds_is_read_or_refused_in_one_line(
+    properties: dict[str, Any], whose: str
+) -> None:
+    one = item("a", **properties)
+    if whose == "cdse":
+        one["assets"] = {key: {"href": f"s3://eodata/{key}"} for key in
+                         [f"{band}_{S2_RESOLUTION[band]}m" for band in S2_BANDS]}  # fmt: skip
+    scene, refusal = None, ""
+    try:
+        scene = provider(whose).scene_of(one, ItemContext("s2", Sentinel2(), unsigned))
+    except InputError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    assert (scene is None) == bool(refusal)
+    if scene is not None:
+        assert Scene.from_json(scene.to_json()) == scene
+        assert scene.baseline == "" or 0 <= float(scene.baseline) < 99

@@ -9,6 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landmark import sampling
 from landmark.errors import InputError
 from landmark.grid import SIZE_M, Frame, check_name, utm_epsg, utm_frame
 from landmark.sampling import (
@@ -264,3 +265,45 @@ def test_thinning_depends_on_name_and_seed_alone() -> None:
     share = np.mean(cell_hashes(names, 1) / 2.0**64 < 0.25)
     assert share == pytest.approx(0.25, abs=0.03)
     assert (cell_hashes(names, 2) != cell_hashes(names, 1)).all()
+
+
+def test_a_radar_scene_of_250_km_equals_a_slow_count() -> None:
+    """Turned against the grid and over two zones; its edges bend in degrees, not in its raster."""
+    source = SourceGrid(32632, (10.0, 0.0, 560_000.0, 0.0, -10.0, 5_120_000.0), 29_000, 24_000)
+    corners = [
+        (580_000, 5_075_000),
+        (825_000, 5_110_000),
+        (840_000, 4_945_000),
+        (600_000, 4_900_000),
+    ]
+    ground = shapely.Polygon(corners)
+    dense = shapely.segmentize(ground, 2_000)
+    lon, lat = sampling.to_degrees(32632, shapely.get_coordinates(dense))
+    outline = shapely.Polygon(np.column_stack([lon, lat]).round(7))
+    cells = utm_cells(scene("s1", source, footprint=outline.wkt))
+    found = set(zip(cells.epsg.tolist(), cells.column.tolist(), cells.row.tolist(), strict=True))
+    generator = np.random.default_rng(3)
+    tolerance = ground.buffer(sampling.FOOTPRINT_TOLERANCE_M, join_style="mitre")
+    inner, outer = tolerance.buffer(-3), tolerance.buffer(3)
+    compared = {True: 0, False: 0}
+    for _ in range(1500):
+        x, y = generator.uniform(560_000, 850_000), generator.uniform(4_880_000, 5_120_000)
+        (lon,), (lat,) = sampling.to_degrees(32632, np.array([[x, y]]))
+        epsg = 32600 + int((lon + 180) // 6) + 1
+        (x,), (y,) = sampling.from_degrees(epsg, np.array([[lon, lat]]))
+        column, row = int(x // 1200), int(y // 1200)
+        edge = np.linspace(0, 1200, 5)
+        points = [(column * 1200 + a, row * 1200 + b) for a in edge for b in edge]
+        centre = sampling.to_degrees(epsg, np.array([points[12]]))
+        if int((centre[0][0] + 180) // 6) + 32601 != epsg:
+            continue
+        plon, plat = sampling.to_degrees(epsg, np.array(points))
+        px, py = sampling.from_degrees(32632, np.column_stack([plon, plat]))
+        at = shapely.points(px, py)
+        inside = bool(shapely.covers(inner, at).all())
+        if inside != bool(shapely.covers(outer, at).all()):
+            continue  # within metres of the edge, where rounding decides
+        assert ((epsg, column, row) in found) == inside
+        compared[inside] += 1
+    assert min(compared.values()) > 300
+    assert {epsg for epsg, _, _ in found} == {32632, 32633}
