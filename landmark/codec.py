@@ -233,7 +233,7 @@ def _decompress(frame: Buffer, out: NDArray[np.generic]) -> None:
         bytes_out = out.reshape(-1).view(np.uint8)
         # Whatever holds the frame (Arrow calls its bytes signed), it is read as unsigned bytes.
         data = np.frombuffer(frame, dtype=np.uint8)
-        imagecodecs.blosc2_decode(data, numthreads=1, out=bytes_out)
+        imagecodecs.blosc2_decode(data, numthreads=1, out=bytes_out)  # type: ignore[arg-type]
     except (ValueError, RuntimeError):
         raise LandmarkError(f"image frame of {size} bytes is damaged") from None
 
