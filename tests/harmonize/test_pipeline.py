@@ -68,7 +68,15 @@ def test_all_files_are_there_and_sealed(fetched: Dataset) -> None:
     names = {p.relative_to(fetched.shards).as_posix() for p in fetched.shards.rglob("*.*")}
     loose = {name for name in names if not name.startswith(("s1/", "s2/"))}
     assert loose == {
-        *("README.md", "index.json", "index.parquet", "queries.jsonl"),
+        *(
+            "README.md",
+            "index.json",
+            "index.parquet",
+            "queries.jsonl",
+            "query_counts.tsv",
+            "croissant.json",
+            "collection.json",
+        ),
         *("qrels/binary.tsv", "qrels/graded.tsv"),
     }
     assert broken(fetched.shards) == []
