@@ -24,7 +24,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     rules = manifest(splits={"block_km": 3.6, "groups": ["pair"]})
     dataset = write(tmp_path_factory.mktemp("check") / "data", square(12), rules)
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
-    gathered = gather(dataset, names, SourceTerms.of(rules))
+    gathered = gather(dataset, names, terms=SourceTerms.of(rules))
     index = build_index(gathered, rules)
     publish(dataset, Publication(rules, gathered, index.table, index.warnings), [])
     return dataset
