@@ -151,6 +151,23 @@ def _compress(flat: NDArray[np.generic]) -> bytes:
     return frame
 
 
+def encode_array(values: NDArray[np.float32]) -> bytes:
+    """Return a float32 array as one compressed run of bytes; its shape is the reader's to know."""
+    if values.dtype != np.float32:
+        raise ValueError(f"an array of {values.dtype} is not float32")
+    return _compress(np.ascontiguousarray(values).ravel())
+
+
+def decode_array(frame: Buffer, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the float32 array that `encode_array` wrote.
+
+    Raises:
+        LandmarkError: The bytes are damaged or hold another number of values.
+    """
+    flat = _decompress(frame, int(np.prod(shape)), np.dtype(np.float32))
+    return flat.reshape(shape)
+
+
 def _decompress(frame: Buffer, values: int, dtype: np.dtype) -> NDArray[np.generic]:
     # decompress2 writes past a destination that is too small, so the header is checked first.
     nbytes = values * dtype.itemsize

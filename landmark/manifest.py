@@ -10,7 +10,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from landmark.archive_settings import Archive, ArchiveFormat
+from landmark.manifest_model import Model
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
 S2_BANDS: tuple[str, ...] = (
@@ -37,12 +40,6 @@ def _known_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     if not bands:
         raise ValueError("names no band")
     return tuple(band for band in S2_BANDS if band in bands)
-
-
-class Model(BaseModel):
-    """Base of all manifest parts: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Area(Model):
@@ -100,8 +97,11 @@ class Catalog(Model):
         None,
         description="File, folder or URL; a relative path counts from the manifest's folder.",
     )
-    format: Literal["reben"] | None = Field(
-        None, description="Layout of an archive: `reben` (BigEarthNet v2)."
+    format: ArchiveFormat | None = Field(
+        None, description="Layout of an archive (docs/archives/), where there is only one."
+    )
+    archives: tuple[Archive, ...] = Field(
+        (), description="The archives of kind `archive`, instead of `href` and `format`."
     )
     size: Literal["small", "demo"] = Field(
         "demo", description="How much synthetic Earth a sandbox holds."
@@ -109,11 +109,25 @@ class Catalog(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.archives:
+            if self.kind != "archive" or self.href is not None or self.format is not None:
+                raise ValueError("archives belong to kind archive, instead of href and format")
+            names = [archive.name or archive.format for archive in self.archives]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two archives are called {twice!r}: give them different names")
+            return self
         if self.kind != "sandbox" and self.href is None:
             raise ValueError(f"a catalog of kind {self.kind} needs href")
         if (self.kind == "archive") != (self.format is not None):
             raise ValueError("format belongs to a catalog of kind archive, and is needed there")
         return self
+
+    def members(self) -> dict[str, Archive]:
+        """Return the archives by name; a lone one given by `href` and `format` is called ""."""
+        if self.kind == "archive" and self.href is not None and self.format is not None:
+            return {"": Archive(format=self.format, href=self.href)}
+        return {archive.name or archive.format: archive for archive in self.archives}
 
 
 class SensorSource(Model):
@@ -212,11 +226,19 @@ class Pairing(Model):
 class LabelSource(Model):
     """A land-cover raster, a crosswalk and a validity rule."""
 
-    kind: Literal["corine", "dynamic-world", "reference-map"] = Field(
+    kind: Literal["corine", "dynamic-world", "reference-map", "archive"] = Field(
         description=(
             "`corine`: CORINE Land Cover raster, grid or CLC codes; `dynamic-world`: label "
-            "raster 0..8; `reference-map`: the CORINE map an archive ships with each patch."
+            "raster 0..8; `reference-map`: the CORINE map an archive ships with each patch; "
+            "`archive`: an archive's own masks and image- or tile-level labels."
         )
+    )
+    tile_level: Literal["unknown", "present"] = Field(
+        "unknown",
+        description=(
+            "Kind `archive`: what a label of a whole tile says of each patch cut from it; a "
+            "negative label holds for every patch in any case."
+        ),
     )
     rasters: tuple[str, ...] = Field(
         (),
@@ -284,8 +306,12 @@ class LabelRules(Model):
 class Splits(Model):
     """Train, val and corpus (the retrieval gallery)."""
 
-    method: Literal["blocks", "random"] = Field(
-        "blocks", description="Spatial blocks with a buffer, or patches at random (leaks)."
+    method: Literal["blocks", "random", "source"] = Field(
+        "blocks",
+        description=(
+            "Spatial blocks with a buffer, patches at random (leaks), or the split an archive "
+            "publishes (patches of sources without one are dropped)."
+        ),
     )
     train: float = Field(0.6, ge=0, le=1, description="Share of train.")
     val: float = Field(0.1, ge=0, le=1, description="Share of val.")
@@ -306,6 +332,9 @@ class Splits(Model):
 class Queries(Model):
     """Text queries with relevance."""
 
+    source: Literal["made", "published"] = Field(
+        "made", description="Make queries from the labels, or take over an archive's own."
+    )
     min_relevant: int = Field(
         5, ge=1, description="Combinations with fewer relevant corpus patches are left out."
     )

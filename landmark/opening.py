@@ -11,7 +11,9 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
+from landmark import hdf5
 from landmark.errors import InputError, LandmarkError
+from landmark.scenes import SourceGrid
 
 # Directory listings and sidecar probes cost requests and can change what a file means; GDAL has
 # no time limits or retries of its own by default. A total time limit would also cut slow but
@@ -29,8 +31,17 @@ GDAL_OPTIONS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def open_image(path: str) -> Iterator[Any]:
-    """Open a file or URL; errors become one line that names it."""
+def open_image(path: str, grid: SourceGrid | None = None) -> Iterator[Any]:
+    """Open a file or URL; errors become one line that names it.
+
+    Args:
+        path: What to open; `FILE.h5#DATASET` is an array of an HDF5 file.
+        grid: Where such an array lies; other files state it themselves.
+    """
+    if hdf5.is_hdf5(path):
+        with hdf5.open_image(path, grid) as array:
+            yield array
+        return
     options = dict(GDAL_OPTIONS)
     remote = is_remote(path)
     parts = urlsplit(path)

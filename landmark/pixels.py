@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from landmark.array_images import read_array
 from landmark.bands import Band, Cut, Place, Plane, SceneClasses, image_band, nodata_values
 from landmark.codec import SCL_SIDE, replicate
 from landmark.errors import InputError, LandmarkError
@@ -57,6 +58,7 @@ class PatchPixels:
         clipped_fraction: Share of the valid values that removing the offset clipped; None for
             Sentinel-1.
         resampling: `none`, or `bilinear` if any band was warped.
+        original: An archive's own array where the planes cannot give it back, encoded.
     """
 
     planes: tuple[Plane, ...]
@@ -64,16 +66,21 @@ class PatchPixels:
     valid_fraction: float
     clipped_fraction: float | None
     resampling: str
+    original: bytes | None = None
 
 
-def read_header(path: str) -> SourceGrid:
+def read_header(path: str, grid: SourceGrid | None = None) -> SourceGrid:
     """Return the pixel grid of a file as its header states it.
+
+    Args:
+        path: File or URL.
+        grid: Where an array of an HDF5 file lies, which has no such header.
 
     Raises:
         InputError: A local file is missing, unreadable, or has no EPSG-coded CRS.
         LandmarkError: A URL cannot be read.
     """
-    with open_image(path) as source:
+    with open_image(path, grid) as source:
         epsg = source.crs.to_epsg() if source.crs is not None else None
         if epsg is None:
             raise InputError(
@@ -82,6 +89,17 @@ def read_header(path: str) -> SourceGrid:
             )
         a, b, c, d, e, f = source.transform[:6]
         return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height)
+
+
+def read_tags(path: str) -> dict[str, str]:
+    """Return the metadata tags of a file.
+
+    Raises:
+        InputError: A local file is missing or unreadable.
+    """
+    with open_image(path) as source:
+        tags: dict[str, str] = source.tags()
+        return tags
 
 
 def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
@@ -100,7 +118,7 @@ def low_percentiles(scene: Scene, resolve: Resolve) -> dict[str, float]:
     found = {}
     for asset in scene.bands:
         path = resolve(asset.href)
-        with open_image(path) as source:
+        with open_image(path, scene.grid) as source:
             shrink = max(1.0, max(source.shape) / _OVERVIEW_PIXELS)
             shape = tuple(max(1, math.ceil(size / shrink)) for size in source.shape)
             with reading(path):
@@ -131,6 +149,8 @@ def read_patches(
         LandmarkError: A file cannot be opened or is not what the scene says: no frame can be
             made (InputError for a local file).
     """
+    if scene.form == "array":
+        return [_whole_array(scene, resolve, layout) for _ in frames]
     assets = {asset.band: asset for asset in scene.bands}
     missing = [band for band in layout.bands if band not in assets]
     if missing:
@@ -163,7 +183,7 @@ def _read_band(band: Band, frames: Sequence[Frame], causes: dict[int, str]) -> l
         if attempt:
             time.sleep(_PAUSE_S * 2 ** (attempt - 1))
         failed = {}
-        with open_image(band.path) as source:
+        with open_image(band.path, band.scene.grid) as source:
             _check(band, source)
             for indices, read in _jobs(band, source, frames, wanted):
                 try:
@@ -307,6 +327,18 @@ def _assemble(cuts: Sequence[Cut], scl: Cut | None, layout: ImageLayout) -> Patc
         valid_fraction=valid_fraction(valid),
         clipped_fraction=clipped / max(1, values) if layout.sensor == "s2" else None,
         resampling="bilinear" if any(cut.warped for cut in cuts) else "none",
+    )
+
+
+def _whole_array(scene: Scene, resolve: Resolve, layout: ImageLayout) -> PatchPixels:
+    """Return the one patch of an array image."""
+    array = read_array(scene, resolve(scene.bands[0].href), layout)
+    cuts = [Cut(plane, warped=False, clipped=array.clipped) for plane in array.planes]
+    pixels = _assemble(cuts, None, layout)
+    return replace(
+        pixels,
+        original=array.original,
+        resampling="average" if array.averaged else pixels.resampling,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from landmark import hdf5
 from landmark.errors import LandmarkError
 from landmark.pixels import read_header
 from landmark.scenes import Scene
@@ -19,7 +20,11 @@ def upstream_changes(scenes: Sequence[Scene], roots: Roots) -> list[str]:
     for scene in scenes:
         for asset in scene.bands:
             try:
-                grid = read_header(roots.resolve(scene.sensor, asset.href))
+                path = roots.resolve(scene.sensor, asset.href)
+                if scene.form == "array":
+                    hdf5.read_dataset(path)
+                    continue
+                grid = read_header(path, scene.grid)
             except LandmarkError as error:
                 changes.append(f"{scene.item} {asset.band}: {error}")
                 break
