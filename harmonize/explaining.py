@@ -21,6 +21,7 @@ from harmonize.labelling import (
     label_patches,
     open_config,
     read_patches,
+    shipped_labels,
     reference_maps,
 )
 from harmonize.land_cover import Source, file_names, native_picture
@@ -71,7 +72,8 @@ def explain(root: Path, patch_id: str) -> Explanation:
     config = open_config(manifest, roots)
     maps = reference_maps(dataset, config, roots, patch_id).get(shard, {})
     patches = read_patches(path, config).slice(row, 1)
-    labels = label_patches(patches, config, [maps.get(patch_id)])
+    shipped = shipped_labels(dataset, config, roots, patch_id).get(shard, {})
+    labels = label_patches(patches, config, [maps.get(patch_id)], [shipped.get(patch_id)])
     caption, caption_long = _captions(dataset, patch_id)
     crises = _crises(labels, config)
     decided = int(deciding_source(labels.evidences, 1, config.rules.min_covered)[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,8 +64,16 @@ class Index:
     warnings: tuple[str, ...]
 
 
-def build_index(gathered: Gathered, manifest: Manifest) -> Index:
-    """Decide splits, shard numbers and partners of all patches."""
+def build_index(
+    gathered: Gathered, manifest: Manifest, own: Mapping[str, str] | None = None
+) -> Index:
+    """Decide splits, shard numbers and partners of all patches.
+
+    Args:
+        gathered: All patches.
+        manifest: The split rules.
+        own: patch_id -> the split its archive publishes it in (`splits.method: source`).
+    """
     table = gathered.table
     patch_ids = table["patch_id"].to_pylist()
     x, y = centres(table)
@@ -76,7 +85,8 @@ def build_index(gathered: Gathered, manifest: Manifest) -> Index:
         lat=table["lat"].to_numpy(),
     )
     masks = table["label_mask"].to_numpy().astype(np.int64)
-    assignment = assign(SplitPatches(patch_ids, places, masks), manifest.splits, manifest.seed)
+    patches = SplitPatches(patch_ids, places, masks, own)
+    assignment = assign(patches, manifest.splits, manifest.seed)
     table = (
         table.append_column(_OWN_FIELDS["split"], pa.array(assignment.split.tolist(), pa.string()))
         .append_column(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,14 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
+from harmonize import shipping
+from harmonize.archive_labels import (
+    ArchiveFindings,
+    ArchiveSource,
+    Shipped,
+    judge_shipped,
+    open_archive_source,
+)
 from harmonize.crises import Touch, find_touches, judge_all
 from harmonize.events import Event, read_events
 from harmonize.land_cover import Source, gather_evidence, open_source
@@ -39,7 +46,6 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.grid import PIXELS, Frame
 from landmark.manifest import LabelRules, Manifest
-from landmark.scenes import Scene
 from landmark.schema import label_schema
 from landmark.shards import commit_shard
 from landmark.sources import Roots, is_url
@@ -56,7 +62,8 @@ _BY_CONTENT = {"rasters", "crosswalk"}
 #: No patch (1.2 km, up to 84 degrees north) reaches farther from its centre.
 _REACH_DEGREES = 0.1
 #: What labelling reads of a patch, besides `scl` where clouds are masked.
-COLUMNS = ("patch_id", "datetime", "epsg", "transform")
+COLUMNS = ("patch_id", "datetime", "epsg", "transform", "valid_fraction")
+
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class LabelConfig:
         rules: How labels are decided.
         cloud_classes: Scene classes that count as cloud.
         fingerprint: Hash of the settings and of the contents of all files.
+        archive: The entry for archives' own labels, or None.
     """
 
     sources: tuple[Source, ...]
@@ -76,6 +84,7 @@ class LabelConfig:
     rules: LabelRules
     cloud_classes: tuple[int, ...]
     fingerprint: str
+    archive: ArchiveSource | None = None
 
     @property
     def needs_clouds(self) -> bool:
@@ -92,6 +101,7 @@ class LabelTask:
         root: The dataset directory.
         config: What labels follow from.
         references: patch_id -> the label map its archive ships, where there is one.
+        shipped: patch_id -> the labels its archive ships, where there are any.
         fingerprint: Of the labels file.
     """
 
@@ -99,6 +109,7 @@ class LabelTask:
     root: str
     config: LabelConfig
     references: dict[str, str]
+    shipped: dict[str, Shipped]
     fingerprint: str
 
 
@@ -125,11 +136,13 @@ class Labels:
         classes: The decision.
         evidences: What each land-cover source says.
         touches: Per patch, the events it has to do with.
+        archive: What archives' own labels say, or None where they are not asked for.
     """
 
     classes: Classes
     evidences: tuple[Evidence, ...]
     touches: list[list[Touch]]
+    archive: ArchiveFindings | None = None
 
 
 def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
@@ -139,8 +152,17 @@ def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
         InputError: A file is missing or not what the manifest says it is.
     """
     sources = tuple(
-        open_source(settings, roots, f"labels.{i}") for i, settings in enumerate(manifest.labels)
+        open_source(settings, roots, f"labels.{i}")
+        for i, settings in enumerate(manifest.labels)
+        if settings.kind != "archive"
     )
+    archives = [
+        open_archive_source(settings, f"labels.{i}")
+        for i, settings in enumerate(manifest.labels)
+        if settings.kind == "archive"
+    ]
+    if len(archives) > 1:
+        raise InputError("labels: names kind archive twice; one entry serves all archives")
     events: list[Event] = []
     files: list[list[str]] = [[_content(path) for path in source.paths] for source in sources]
     for entry in manifest.events:
@@ -163,6 +185,10 @@ def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
         "rules": manifest.label_rules.model_dump(mode="json"),
         "cloud_classes": manifest.patches.cloud_classes,
         "files": files,
+        "archive": [
+            [a.settings.model_dump(mode="json", exclude=_BY_CONTENT), a.crosswalk.sha256]
+            for a in archives
+        ],
     }
     return LabelConfig(
         sources=sources,
@@ -170,6 +196,7 @@ def open_config(manifest: Manifest, roots: Roots) -> LabelConfig:
         rules=manifest.label_rules,
         cloud_classes=manifest.patches.cloud_classes,
         fingerprint=hash_json(settings),
+        archive=archives[0] if archives else None,
     )
 
 
@@ -182,17 +209,20 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
     """
     config = open_config(manifest, roots)
     references = reference_maps(dataset, config, roots)
+    shipped = shipped_labels(dataset, config, roots)
     tasks = []
     for path in sorted(dataset.patches.glob("s[12]-[0-9]*.parquet")):
         mark = read_mark(path)
         if mark is None:
             continue
         own = references.get(path.stem, {})
-        fingerprint = _fingerprint(mark, config, own)
+        labels = shipped.get(path.stem, {})
+        fingerprint = _fingerprint(mark, config, own, labels)
         done = read_mark(dataset.label_shard(path.stem))
         if done is None or done.fingerprint != fingerprint:
             near = replace(config, events=_events_near(path, config.events))
-            tasks.append(LabelTask(path.stem, str(dataset.root), near, own, fingerprint))
+            root = str(dataset.root)
+            tasks.append(LabelTask(path.stem, root, near, own, labels, fingerprint))
     return tasks
 
 
@@ -206,7 +236,12 @@ def label_shard(task: LabelTask) -> LabelResult:
     dataset = Dataset(Path(task.root))
     patches = read_patches(dataset.patch_shard(task.shard), task.config)
     names = patches["patch_id"].to_pylist()
-    labels = label_patches(patches, task.config, [task.references.get(name) for name in names])
+    labels = label_patches(
+        patches,
+        task.config,
+        [task.references.get(name) for name in names],
+        [task.shipped.get(name) for name in names],
+    )
     commit_shard(dataset.label_shard(task.shard), to_table(names, labels), task.fingerprint)
     return LabelResult(
         shard=task.shard,
@@ -222,7 +257,10 @@ def read_patches(path: Path, config: LabelConfig) -> pa.Table:
 
 
 def label_patches(
-    patches: pa.Table, config: LabelConfig, references: Sequence[str | None]
+    patches: pa.Table,
+    config: LabelConfig,
+    references: Sequence[str | None],
+    shipped: Sequence[Shipped | None],
 ) -> Labels:
     """Decide the labels of some patches.
 
@@ -230,6 +268,7 @@ def label_patches(
         patches: Rows with `COLUMNS`, and `scl` where `config.needs_clouds`.
         config: What labels follow from.
         references: The map that ships with each patch, or None.
+        shipped: The labels that ship with each patch, or None.
     """
     frames = frames_of(patches)
     times: list[dt.datetime] = patches["datetime"].to_pylist()
@@ -240,12 +279,16 @@ def label_patches(
     touches = find_touches(config.events, frames, times)
     land_cover = merge_land_cover(evidences, len(frames), config.rules.min_covered)
     classes = combine(land_cover, judge_all(touches, config.rules))
-    return Labels(classes, evidences, touches)
+    if config.archive is None:
+        return Labels(classes, evidences, touches)
+    valid = patches["valid_fraction"].to_pylist()
+    found = judge_shipped(config.archive, shipped, frames, valid, config.rules)
+    return Labels(combine(classes, found.classes), evidences, touches, found)
 
 
 def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
     """Return the rows of a labels file."""
-    classes, rows = labels.classes, range(len(names))
+    classes, own, rows = labels.classes, labels.archive, range(len(names))
     columns = [
         list(names),
         classes.label_mask,
@@ -254,9 +297,16 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
         pa.FixedSizeListArray.from_arrays(
             pa.array(classes.fractions.astype(np.float32).ravel()), classes.fractions.shape[1]
         ),
-        [[source_record(evidence, row) for evidence in labels.evidences] for row in rows],
-        [native_labels(labels.evidences, row) for row in rows],
-        [[touch.to_record() for touch in labels.touches[row]] for row in rows],
+        [
+            [source_record(evidence, row) for evidence in labels.evidences]
+            + (own.records[row] if own else [])
+            for row in rows
+        ],
+        [native_labels(labels.evidences, row) + (own.native[row] if own else []) for row in rows],
+        [
+            [touch.to_record() for touch in labels.touches[row]] + (own.events[row] if own else [])
+            for row in rows
+        ],
     ]
     schema = label_schema()
     arrays = [
@@ -269,30 +319,27 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
 def reference_maps(
     dataset: Dataset, config: LabelConfig, roots: Roots, patch_id: str | None = None
 ) -> dict[str, dict[str, str]]:
-    """Return shard -> patch_id -> the label map the archive ships with that patch.
-
-    Empty where no source is of kind `reference-map`. Only for one patch if `patch_id` is given.
+    """Return shard -> patch_id -> the label map that ships with it, if a source asks for them.
 
     Raises:
-        InputError: No scene of the plan has such a map, or a map's file is missing.
+        InputError: As `harmonize.shipping.reference_maps`.
     """
     if not any(source.settings.kind == "reference-map" for source in config.sources):
         return {}
-    wanted = [("status", "=", "keep")] + ([("patch_id", "=", patch_id)] if patch_id else [])
-    columns = ["patch_id", "sensor", "shard", "scene"]
-    plan = pq.read_table(dataset.plan, columns=columns, filters=wanted)
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in plan.to_pylist():
-        reference = Scene.from_json(row["scene"]).reference
-        if reference is not None:
-            path = roots.resolve(row["sensor"], reference.href)
-            found[row["shard"]][row["patch_id"]] = path
-    if plan.num_rows and not found and patch_id is None:
-        raise InputError(
-            f"{dataset.manifest}: labels ask for reference maps, but the catalog ships none; "
-            "use an archive that does, or another kind of label source"
-        )
-    return dict(found)
+    return shipping.reference_maps(dataset, roots, patch_id)
+
+
+def shipped_labels(
+    dataset: Dataset, config: LabelConfig, roots: Roots, patch_id: str | None = None
+) -> dict[str, dict[str, Shipped]]:
+    """Return shard -> patch_id -> the labels that ship with it, if a source asks for them.
+
+    Raises:
+        InputError: As `harmonize.shipping.shipped_labels`.
+    """
+    if config.archive is None:
+        return {}
+    return shipping.shipped_labels(dataset, roots, patch_id)
 
 
 def _events_near(shard: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -306,13 +353,14 @@ def _events_near(shard: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple(event for event in events if event.meets(west, south, east, north))
 
 
-def _fingerprint(patches: CommitMark, config: LabelConfig, references: dict[str, str]) -> str:
-    # Archives are published whole and do not change: the size tells a mended map from a whole one.
-    maps = {
-        name: [Path(path).name, 0 if is_url(path) else Path(path).stat().st_size]
-        for name, path in references.items()
-    }
-    return hash_json([patches.xxh3, config.fingerprint, maps])
+def _fingerprint(
+    patches: CommitMark,
+    config: LabelConfig,
+    references: dict[str, str],
+    shipped: dict[str, Shipped],
+) -> str:
+    files = {*references.values(), *(own.mask for own in shipped.values() if own.mask)}
+    return hash_json([patches.xxh3, config.fingerprint, shipping.file_sizes(files)])
 
 
 def frames_of(patches: pa.Table) -> list[Frame]:

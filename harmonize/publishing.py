@@ -14,6 +14,7 @@ from harmonize.assembling import remove_others
 from harmonize.cards import CardFacts, dataset_card
 from harmonize.gathering import Gathered
 from harmonize.indexing import index_bytes
+from harmonize.published import FILE, TakenOver
 from harmonize.queries import Gallery, Query, make_queries, queries_jsonl
 from harmonize.relevance import (
     FILES,
@@ -38,16 +39,20 @@ class Publication:
         gathered: All patches with labels and sources.
         index: `INDEX_SCHEMA`, as it is to be written.
         split_warnings: What splitting warned of.
+        published: An archive's own queries and relevance, or None: queries are made.
     """
 
     manifest: Manifest
     gathered: Gathered
     index: pa.Table
     split_warnings: tuple[str, ...]
+    published: TakenOver | None = None
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
         """The fixed list of queries."""
+        if self.published is not None:
+            return self.published.queries
         train = self.index.filter(pc.equal(self.index["split"], "train"))
         return make_queries(
             gallery_of(self.index),
@@ -59,6 +64,8 @@ class Publication:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """One line each, on splits and queries."""
+        if self.published is not None:
+            return (*self.split_warnings, *self.published.warnings)
         if self.queries:
             return self.split_warnings
         least = self.manifest.queries.min_relevant
@@ -71,6 +78,8 @@ class Publication:
     @cached_property
     def has_qrels(self) -> bool:
         """Whether relevance files are to be written."""
+        if self.published is not None:
+            return False
         if self.manifest.queries.qrels == "always":
             return True
         return count_lines(self.queries, gallery_of(self.index)) < MOST_LINES
@@ -89,11 +98,12 @@ class Publication:
             example=next((name.removeprefix("shards/") for name in shards if name), ""),
             warnings=self.warnings,
         )
-        return {
+        texts = {
             "index.parquet": index_bytes(self.index),
             "queries.jsonl": queries_jsonl(self.queries).encode(),
             "README.md": dataset_card(facts).encode(),
         }
+        return texts if self.published is None else {**texts, FILE: self.published.qrels}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,6 +131,8 @@ def unseal(dataset: Dataset) -> None:
 def publish(dataset: Dataset, publication: Publication, whole: Collection[str]) -> None:
     """Write the loose files, and remove all shards but those that are whole."""
     remove_others(dataset, whole)
+    if publication.published is None:
+        (dataset.shards / FILE).unlink(missing_ok=True)
     for name, data in publication.texts.items():
         loose_files.write_changed(dataset.shards / name, data)
     if publication.has_qrels:

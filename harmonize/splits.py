@@ -6,6 +6,9 @@ Blocks are dealt by iterative stratification over labels. Then a buffer is cut: 
 two blocks of different splits lie within `buffer_cells` cells of each other, the split that holds
 more patches for its share gives up its own at that border (`drop_reason: buffer`).
 
+Source (`method: source`): each patch keeps the split its archive publishes it in; patches that are
+in none are dropped (`drop_reason: no split`). Whether neighbours leak is then the publisher's doing.
+
 Random (`method: random`): patches of equal label sets are shared out by a seeded hash of their
 id. Neighbours and partners land in different splits: scores on such a split flatter the model.
 """
@@ -13,7 +16,7 @@ id. Neighbours and partners land in different splits: scores on such a split fla
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +41,13 @@ class SplitPatches:
         patch_ids: Patch ids.
         places: Where the patches lie.
         label_masks: int64 bit masks of classes present.
+        own: patch_id -> the split its archive publishes it in; needed by `method: source` alone.
     """
 
     patch_ids: Sequence[str]
     places: Places
     label_masks: NDArray[np.int64]
+    own: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
     """Decide the split of every patch; a pure function of its arguments."""
     blocks = block_ids(patches.places, rules.block_km)
     shares = np.array([getattr(rules, split) for split in SPLITS], dtype=np.float64)
+    if rules.method == "source":
+        return _as_published(patches, blocks)
     if rules.method == "random":
         split = _at_random(patches, shares, seed)
         dropped = np.zeros(split.size, dtype=bool)
@@ -81,6 +88,20 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
         block=blocks,
         warnings=tuple(warnings),
     )
+
+
+def _as_published(patches: SplitPatches, blocks: NDArray[np.str_]) -> Assignment:
+    """Return the splits archives publish their patches in."""
+    own = patches.own or {}
+    split = np.array([own.get(name, "") for name in patches.patch_ids], dtype="U8")
+    dropped = split == ""
+    number = np.array([SPLITS.index(name) if name else -1 for name in split.tolist()], np.int64)
+    shares = np.array([float((number == s).any()) for s in range(len(SPLITS))])
+    warnings = _kept_warnings(number, dropped, patches.label_masks, shares, buffer=False)
+    if dropped.any():
+        count = int(dropped.sum())
+        warnings.insert(0, f"{count} patches are in no split of their archive: they are dropped")
+    return Assignment(split, np.where(dropped, "no split", ""), blocks, tuple(warnings))
 
 
 def _by_block(
@@ -190,9 +211,11 @@ def _kept_warnings(
     dropped: NDArray[np.bool_],
     label_masks: NDArray[np.int64],
     shares: NDArray[np.float64],
+    *,
+    buffer: bool = True,
 ) -> list[str]:
     warnings = []
-    if dropped.any() and dropped.mean() > _MUCH_DROPPED:
+    if buffer and dropped.any() and dropped.mean() > _MUCH_DROPPED:
         warnings.append(
             f"the buffer between splits drops {dropped.mean():.0%} of all patches: "
             "make splits.block_km larger or splits.buffer_cells smaller"
