@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli import demo, evaluate, explain, fetch, harmonize, report, search, train_baseline, verify
+from cli import demo, evaluate, explain, export, fetch, harmonize, report, search, train_baseline, verify
 from cli.console import Session
 from landmark.errors import LandmarkError
 
@@ -37,6 +37,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)
 

@@ -63,15 +63,8 @@ def read_array(scene: Scene, path: str, layout: ImageLayout) -> ArrayPlanes:
     return _reflectance(stored, layout)
 
 
-def restore(planes: NDArray[np.generic], sensor: str) -> NDArray[np.float32]:
-    """Return the array that finished planes stand for: (bands, 120, 120) float32.
-
-    Args:
-        planes: (bands, 120, 120), decoded; reflectance x 10000, or dB.
-        sensor: `s1` or `s2`.
-    """
-    if sensor not in ("s1", "s2"):
-        raise ValueError(f"no such sensor: {sensor}")
+def restore(planes: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the array that decoded planes stand for: (bands, 120, 120) float32."""
     return planes.astype(np.float32)
 
 
@@ -85,7 +78,7 @@ def _backscatter(scene: Scene, stored: NDArray[np.float32], name: str) -> ArrayP
         finished = np.where(np.isfinite(stored), stored, np.float32(np.nan))
     else:
         finished = to_db(stored)
-    same = np.array_equal(restore(finished, "s1"), stored, equal_nan=True)
+    same = np.array_equal(restore(finished), stored, equal_nan=True)
     return ArrayPlanes(tuple(finished), None if same else encode_array(stored), 0.0, False)
 
 
@@ -106,7 +99,7 @@ def _reflectance(stored: NDArray[np.float32], layout: ImageLayout) -> ArrayPlane
         planes.append(plane)
         replicate(plane, wide[number])
     complete = len(planes) == len(S2_BANDS)
-    same = complete and np.array_equal(restore(wide, "s2"), stored, equal_nan=True)
+    same = complete and np.array_equal(restore(wide), stored, equal_nan=True)
     return ArrayPlanes(
         tuple(planes), None if same else encode_array(stored), float(clipped), averaged
     )

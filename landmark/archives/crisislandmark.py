@@ -53,6 +53,9 @@ SENSORS: dict[str, str] = {
     "mmflood": "s1",
     "sen1flood": "s1",
     "quakeset": "s1",
+    # What `landmark export` calls patches of sources the published corpus does not have.
+    "landmarks1": "s1",
+    "landmarks2": "s2",
 }
 _MAIN, _TABLE = "crisislandmark.h5", "metadata.parquet"
 #: float32 coordinates of UTM northings are 0.5 m apart: corners are whole metres.
