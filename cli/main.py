@@ -17,7 +17,18 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli import demo, evaluate, explain, export, fetch, harmonize, report, search, train_baseline, verify
+from cli import (
+    demo,
+    evaluate,
+    explain,
+    export,
+    fetch,
+    harmonize,
+    report,
+    search,
+    train_baseline,
+    verify,
+)
 from cli.console import Session
 from landmark.errors import LandmarkError
 

@@ -398,4 +398,3 @@ def _event(own: Shipped, found: _Finding) -> dict[str, Any]:
         "analysed_fraction": found.covered if own.mask is not None else None,
         "source": own.provider,
     }
-

@@ -252,9 +252,9 @@ def _queries(facts: CardFacts) -> str:
     if facts.manifest.queries.source == "published":
         return (
             f"## Queries\n\n`queries.jsonl`, taken over as the archive publishes them:\n\n{table}"
-            "\n\n`qrels/published.tsv` holds the archive's own relevance in TREC form; what it does "
-            "not judge is not relevant. The table counts patches that carry the classes a query "
-            "names."
+            "\n\n`qrels/published.tsv` holds the archive's own relevance in TREC form; what it "
+            "does not judge is not relevant. The table counts patches that carry the classes a "
+            "query names."
         )
     return (
         f"## Queries\n\n`queries.jsonl`, fixed before any training:\n\n{table}\n\n"

@@ -21,11 +21,10 @@ from harmonize.labelling import (
     label_patches,
     open_config,
     read_patches,
-    shipped_labels,
-    reference_maps,
 )
 from harmonize.land_cover import Source, file_names, native_picture
 from harmonize.merging import Evidence, class_shares, deciding_source, present_mask
+from harmonize.shipping import reference_maps, shipped_labels
 from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.grid import Frame
@@ -70,9 +69,10 @@ def explain(root: Path, patch_id: str) -> Explanation:
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset)
     config = open_config(manifest, roots)
-    maps = reference_maps(dataset, config, roots, patch_id).get(shard, {})
+    maps = reference_maps(dataset, roots, patch_id).get(shard, {}) if config.needs_maps else {}
     patches = read_patches(path, config).slice(row, 1)
-    shipped = shipped_labels(dataset, config, roots, patch_id).get(shard, {})
+    asked = config.archive is not None
+    shipped = shipped_labels(dataset, roots, patch_id).get(shard, {}) if asked else {}
     labels = label_patches(patches, config, [maps.get(patch_id)], [shipped.get(patch_id)])
     caption, caption_long = _captions(dataset, patch_id)
     crises = _crises(labels, config)

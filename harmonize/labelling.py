@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from harmonize import shipping
 from harmonize.archive_labels import (
     ArchiveFindings,
     ArchiveSource,
@@ -40,6 +39,7 @@ from harmonize.merging import (
     native_labels,
     source_record,
 )
+from harmonize.shipping import file_sizes, reference_maps, shipped_labels
 from landmark.codec import decode_scl
 from landmark.commits import CommitMark, hash_json, read_mark
 from landmark.dataset import Dataset
@@ -63,7 +63,6 @@ _BY_CONTENT = {"rasters", "crosswalk"}
 _REACH_DEGREES = 0.1
 #: What labelling reads of a patch, besides `scl` where clouds are masked.
 COLUMNS = ("patch_id", "datetime", "epsg", "transform", "valid_fraction")
-
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,11 @@ class LabelConfig:
     def needs_clouds(self) -> bool:
         """Whether a source wants cloudy pixels left out."""
         return any(source.settings.mask_clouds for source in self.sources)
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether a source wants the maps that archives ship."""
+        return any(source.settings.kind == "reference-map" for source in self.sources)
 
 
 @dataclass(frozen=True)
@@ -208,8 +212,8 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
         LandmarkError: A commit mark is damaged.
     """
     config = open_config(manifest, roots)
-    references = reference_maps(dataset, config, roots)
-    shipped = shipped_labels(dataset, config, roots)
+    references = reference_maps(dataset, roots) if config.needs_maps else {}
+    shipped = shipped_labels(dataset, roots) if config.archive is not None else {}
     tasks = []
     for path in sorted(dataset.patches.glob("s[12]-[0-9]*.parquet")):
         mark = read_mark(path)
@@ -316,32 +320,6 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def reference_maps(
-    dataset: Dataset, config: LabelConfig, roots: Roots, patch_id: str | None = None
-) -> dict[str, dict[str, str]]:
-    """Return shard -> patch_id -> the label map that ships with it, if a source asks for them.
-
-    Raises:
-        InputError: As `harmonize.shipping.reference_maps`.
-    """
-    if not any(source.settings.kind == "reference-map" for source in config.sources):
-        return {}
-    return shipping.reference_maps(dataset, roots, patch_id)
-
-
-def shipped_labels(
-    dataset: Dataset, config: LabelConfig, roots: Roots, patch_id: str | None = None
-) -> dict[str, dict[str, Shipped]]:
-    """Return shard -> patch_id -> the labels that ship with it, if a source asks for them.
-
-    Raises:
-        InputError: As `harmonize.shipping.shipped_labels`.
-    """
-    if config.archive is None:
-        return {}
-    return shipping.shipped_labels(dataset, roots, patch_id)
-
-
 def _events_near(shard: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return the events that may touch a shard's patches: a task need not carry the others."""
     if not events:
@@ -360,7 +338,7 @@ def _fingerprint(
     shipped: dict[str, Shipped],
 ) -> str:
     files = {*references.values(), *(own.mask for own in shipped.values() if own.mask)}
-    return hash_json([patches.xxh3, config.fingerprint, shipping.file_sizes(files)])
+    return hash_json([patches.xxh3, config.fingerprint, file_sizes(files)])
 
 
 def frames_of(patches: pa.Table) -> list[Frame]:

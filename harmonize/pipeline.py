@@ -20,8 +20,8 @@ from harmonize.assembling import AssembleTask, assemble_shard, is_whole, plan_sh
 from harmonize.gathering import gather
 from harmonize.indexing import build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
-from harmonize.publishing import Publication, is_published, publish, seal, unseal
 from harmonize.published import take_over
+from harmonize.publishing import Publication, is_published, publish, seal, unseal
 from harmonize.shipping import source_splits
 from harmonize.statistics import count_index
 from landmark import jobs

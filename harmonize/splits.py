@@ -6,8 +6,8 @@ Blocks are dealt by iterative stratification over labels. Then a buffer is cut: 
 two blocks of different splits lie within `buffer_cells` cells of each other, the split that holds
 more patches for its share gives up its own at that border (`drop_reason: buffer`).
 
-Source (`method: source`): each patch keeps the split its archive publishes it in; patches that are
-in none are dropped (`drop_reason: no split`). Whether neighbours leak is then the publisher's doing.
+Source (`method: source`): each patch keeps the split its archive publishes it in; patches that
+are in none are dropped (`drop_reason: no split`). Whether neighbours leak is the publisher's doing.
 
 Random (`method: random`): patches of equal label sets are shared out by a seeded hash of their
 id. Neighbours and partners land in different splits: scores on such a split flatter the model.

@@ -1,4 +1,4 @@
-"""What a manifest says of a published archive: its layout, where it lies, what it does not state."""
+"""What a manifest says of a published archive: layout, place, what the archive does not state."""
 
 from __future__ import annotations
 

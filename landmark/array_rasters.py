@@ -15,9 +15,7 @@ from landmark.scenes import SourceGrid
 NOTHING = np.iinfo(np.int32).min
 
 
-def array_codes(
-    path: str, grid: SourceGrid, frames: Sequence[Frame]
-) -> list[NDArray[np.int32]]:
+def array_codes(path: str, grid: SourceGrid, frames: Sequence[Frame]) -> list[NDArray[np.int32]]:
     """Return the codes of a mask on frames of its own CRS, (120, 120) each, nearest neighbour.
 
     Pixels outside the mask are `NOTHING`.

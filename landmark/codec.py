@@ -165,7 +165,7 @@ def decode_array(frame: Buffer, shape: tuple[int, ...]) -> NDArray[np.float32]:
         LandmarkError: The bytes are damaged or hold another number of values.
     """
     flat = _decompress(frame, int(np.prod(shape)), np.dtype(np.float32))
-    return flat.reshape(shape)
+    return flat.view(np.float32).reshape(shape)
 
 
 def _decompress(frame: Buffer, values: int, dtype: np.dtype) -> NDArray[np.generic]:

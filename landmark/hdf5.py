@@ -1,10 +1,11 @@
 """HDF5 files of archives: datasets as images, attributes, links. Needs the extra `archives`.
 
-A path is `FILE#GROUP/DATASET`, with `?flip` at its end where the first row is the southern one. An archive's tiles are arrays of (rows, columns, bands) or (rows,
-columns) without a georeference of their own; `Hdf5Image` gives them the little of rasterio's
-reading interface that cutting patches needs, on the grid the plan states. Links that lead out of
-a file are not followed by readers: where an archive is spread over files by external links, the
-plan names the file that holds the data.
+A path is `FILE#GROUP/DATASET`, with `?flip` at its end where the first row is the southern one.
+An archive's tiles are arrays of (rows, columns, bands) or (rows, columns) without a georeference
+of their own; `Hdf5Image` gives them the little of rasterio's reading interface that cutting
+patches needs, on the grid the plan states. Links that lead out of a file are not followed by
+readers: where an archive is spread over files by external links, the plan names the file that
+holds the data.
 """
 
 from __future__ import annotations

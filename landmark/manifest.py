@@ -308,10 +308,7 @@ class Splits(Model):
 
     method: Literal["blocks", "random", "source"] = Field(
         "blocks",
-        description=(
-            "Spatial blocks with a buffer, patches at random (leaks), or the split an archive "
-            "publishes (patches of sources without one are dropped)."
-        ),
+        description="Spatial blocks with a buffer, at random (leaks), or as an archive has them.",
     )
     train: float = Field(0.6, ge=0, le=1, description="Share of train.")
     val: float = Field(0.1, ge=0, le=1, description="Share of val.")

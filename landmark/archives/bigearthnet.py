@@ -203,9 +203,7 @@ def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
     return settle_offset(request, samples, "BigEarthNet") if samples else ""
 
 
-def _scene(
-    request: Request, patch: Patch, frame: Frame, provider: str, evidence: str
-) -> Scene:
+def _scene(request: Request, patch: Patch, frame: Frame, provider: str, evidence: str) -> Scene:
     radar = patch.sensor == "s1"
     bands = request.bands(patch.sensor)
     resolution = min((S2_RESOLUTION.get(band, 10) for band in bands), default=10)

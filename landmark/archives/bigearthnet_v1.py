@@ -50,9 +50,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         InputError: There is no folder of patches, a folder is called otherwise, or a JSON states
             no place.
     """
-    patches = [
-        patch for sensor in request.sensors for patch in _listed(request, sensor)
-    ]
+    patches = [patch for sensor in request.sensors for patch in _listed(request, sensor)]
     if not patches:
         folders = " or ".join(_FOLDERS[sensor] for sensor in request.sensors)
         raise InputError(f"{request.origin}: holds no {folders} with patches that were asked for")
@@ -118,9 +116,7 @@ def _corner(
         if corner[0]:
             return corner
         shown = json.dumps(stated.get("coordinates"))[:80]
-        raise InputError(
-            f"{request.origin}: {name}_labels_metadata.json states no place ({shown})"
-        )
+        raise InputError(f"{request.origin}: {name}_labels_metadata.json states no place ({shown})")
     for band in request.bands(sensor):
         file = f"{folder}/{name}_{band}.tif"
         if request.files.is_file(file):

@@ -133,7 +133,9 @@ def _table(request: Request) -> list[_Row]:
                 f"{origin}: key {row.key!r} is not of a known source ({', '.join(SENSORS)})"
             )
         if row.split not in SPLIT_NAMES:
-            raise InputError(f"{origin}: split {row.split!r} of {row.key} is neither train nor test")
+            raise InputError(
+                f"{origin}: split {row.split!r} of {row.key} is neither train nor test"
+            )
     return rows
 
 
@@ -148,8 +150,10 @@ def _files(request: Request) -> dict[str, str]:
         with hdf5.open_file(request.files.local(name)) as file:
             for source in file:
                 if source not in SENSORS:
-                    raise InputError(f"{request.origin}/{name}: holds source {source!r}, which "
-                                     f"CrisisLandMark does not have")
+                    raise InputError(
+                        f"{request.origin}/{name}: holds source {source!r}, which "
+                        f"CrisisLandMark does not have"
+                    )
                 group = hdf5.member(file, source, f"{request.origin}/{name}")
                 for key in group:
                     link = group.get(key, getlink=True)
@@ -223,9 +227,7 @@ def _grid(epsg: int, coords: Any, origin: str) -> SourceGrid:
     return SourceGrid(epsg, tuple(float(v) for v in transform), PIXELS, PIXELS)  # type: ignore[arg-type]
 
 
-def _image(
-    request: Request, row: _Row, found: _Found, unit: tuple[Any, str]
-) -> ArchiveImage:
+def _image(request: Request, row: _Row, found: _Found, unit: tuple[Any, str]) -> ArchiveImage:
     sensor = SENSORS[row.source]
     frame, place = _frame(row.key.replace("/", ".", 1), found.grid)
     time, dated = _time(request, row, found)

@@ -59,7 +59,7 @@ def download(settings: Archive, folder: Path, progress: Progress) -> Path:
             time.sleep(_PAUSE_S * 2 ** (attempt - 1))
         try:
             _receive(pool, settings.href, part, progress)
-        except _Broken as error:
+        except _BrokenOffError as error:
             cause = str(error)
             continue
         _verify(settings, part)
@@ -68,7 +68,7 @@ def download(settings: Archive, folder: Path, progress: Progress) -> Path:
     raise LandmarkError(f"{settings.href}: {cause}; what came is kept, run the command again")
 
 
-class _Broken(Exception):
+class _BrokenOffError(Exception):
     """The transfer broke off; it can be continued."""
 
 
@@ -79,12 +79,12 @@ def _receive(pool: urllib3.PoolManager, url: str, part: Path, progress: Progress
     try:
         answer = pool.request("GET", url, headers=headers, preload_content=False)
     except urllib3.exceptions.HTTPError as error:
-        raise _Broken(f"no answer ({type(error).__name__})") from None
+        raise _BrokenOffError(f"no answer ({type(error).__name__})") from None
     try:
         if answer.status == 416:  # nothing is left to send
             return
         if answer.status in _PASSING:
-            raise _Broken(f"HTTP {answer.status}")
+            raise _BrokenOffError(f"HTTP {answer.status}")
         if answer.status not in (200, 206):
             raise InputError(f"{url}: HTTP {answer.status}: no such file for us")
         begun = held if answer.status == 206 else 0
@@ -103,7 +103,7 @@ def _receive(pool: urllib3.PoolManager, url: str, part: Path, progress: Progress
     finally:
         answer.release_conn()
     if total is not None and size < total:
-        raise _Broken(f"broke off at {size} of {total} bytes")
+        raise _BrokenOffError(f"broke off at {size} of {total} bytes")
 
 
 def _pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

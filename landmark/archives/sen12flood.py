@@ -49,6 +49,7 @@ ABOUT = About(
 _PRODUCT = re.compile(
     r"(?P<platform>S1[ABC])_IW_GRDH_1S(?P<pol>DV|SV|DH|SH)_(?P<time>\d{8}T\d{6})_[A-Z0-9_]+"
 )
+_POLARISATIONS = {"DV": ("VV", "VH"), "SV": ("VV",), "DH": ("HH", "HV"), "SH": ("HH",)}
 _KNOWN_KEYS = frozenset({"count", "folder", "geo", "urls"})
 _STAC = re.compile(
     r"sen12floods_s(?P<sensor>[12])_source_(?P<sequence>[A-Za-z0-9]+)_"
@@ -164,25 +165,23 @@ def _entry(sensor: str, folder: str, raw: Any, origin: str) -> _Entry:
     stem = str(raw.get("filename") or (f"S2_{date}" if sensor == "s2" else ""))
     _safe(stem, origin)
     coverage = raw.get("FULL-DATA-COVERAGE")
-    common = {
-        "sensor": sensor,
-        "sequence": folder,
-        "date": date,
-        "flooding": _flag(raw["FLOODING"], origin),
-        "complete": None if coverage is None else _flag(coverage, origin),
-    }
+    entry = _Entry(
+        sensor=sensor,
+        sequence=folder,
+        date=date,
+        flooding=_flag(raw["FLOODING"], origin),
+        files={band: f"{folder}/{stem}_{band}.tif" for band in S2_BANDS},
+        complete=None if coverage is None else _flag(coverage, origin),
+    )
     if sensor == "s2":
-        return _Entry(**common, files={b: f"{folder}/{stem}_{b}.tif" for b in S2_BANDS})
+        return entry
     product = _PRODUCT.fullmatch(stem)
     if product is None:
         raise InputError(f"{origin}: filename {stem!r} is no Sentinel-1 GRD product")
-    bands = {"DV": ("VV", "VH"), "SV": ("VV",), "DH": ("HH", "HV"), "SH": ("HH",)}[product["pol"]]
-    return _Entry(
-        **common,
-        files={band: f"{folder}/{stem}_corrected_{band}.tif" for band in bands},
-        product=stem,
-        orbit=str(raw.get("orbit", "")).lower(),
-    )
+    files = {
+        band: f"{folder}/{stem}_corrected_{band}.tif" for band in _POLARISATIONS[product["pol"]]
+    }
+    return replace(entry, files=files, product=stem, orbit=str(raw.get("orbit", "")).lower())
 
 
 def _from_stac(request: Request, sensor: str, folder: str) -> Iterator[_Entry]:
@@ -239,7 +238,8 @@ def _scene(request: Request, entry: _Entry, unit: tuple[Any, str]) -> Scene | No
         request.note(f"{request.origin}: {entry.item} has none of the wanted bands; left out")
         return None
     product = _PRODUCT.fullmatch(entry.product)
-    time, notes = f"{entry.date}T00:00:00Z", ("time: only the day is known",)
+    time = f"{entry.date}T00:00:00Z"
+    notes: tuple[str, ...] = ("time: only the day is known",)
     if product is not None:
         stamp = product["time"]
         clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:]}"
@@ -263,9 +263,7 @@ def _scene(request: Request, entry: _Entry, unit: tuple[Any, str]) -> Scene | No
         grid=read_header(request.path(files.href(entry.files[held[0]]))),
         tags=("flooding" if entry.flooding else "no-flooding",),
         tags_level="tile",
-        event=SceneEvent(
-            "flood", entry.sequence, phase="during" if entry.flooding else "undated"
-        ),
+        event=SceneEvent("flood", entry.sequence, phase="during" if entry.flooding else "undated"),
         notes=(*notes, *(partial if entry.complete is False else ())),
     )
 
