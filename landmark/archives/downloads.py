@@ -17,7 +17,7 @@ from landmark.progress import Progress
 
 _ATTEMPTS = 5
 _PAUSE_S = 0.5
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 _TIMEOUT = urllib3.Timeout(connect=20, read=60)
 #: Answers that heal by waiting.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -77,7 +77,10 @@ def _receive(pool: urllib3.PoolManager, url: str, part: Path, progress: Progress
     held = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={held}-", "Accept-Encoding": "identity"} if held else {}
     try:
-        answer = pool.request("GET", url, headers=headers, preload_content=False)
+        # A short answer is found by its length below; enforced, what came of it would be lost.
+        answer = pool.request(
+            "GET", url, headers=headers, preload_content=False, enforce_content_length=False
+        )
     except urllib3.exceptions.HTTPError as error:
         raise _BrokenOffError(f"no answer ({type(error).__name__})") from None
     try:

@@ -17,7 +17,7 @@ from tests.landmark.archives.reading import read_images
 from tests.landmark.archives.test_reben import (
     RGBN,
     archive,
-    manifest,  # noqa: F401 (archive is a fixture)
+    manifest,
 )
 
 __all__ = ["archive"]
@@ -42,7 +42,7 @@ def pack_tar(folder: Path, path: Path, under: str = "") -> Path:
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.parametrize("under", ["", "outer/inner/"])
 def test_packed_archives_are_read_in_place(
-    archive: Path,  # noqa: F811
+    archive: Path,
     tmp_path_factory: pytest.TempPathFactory,
     kind: str,
     under: str,
@@ -110,11 +110,9 @@ def test_broken_and_unreadable_forms_give_one_line(tmp_path: Path) -> None:
 
 
 def test_a_name_held_twice_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.warns(UserWarning, match="Duplicate"),
-        zipfile.ZipFile(tmp_path / "a.zip", "w") as file,
-    ):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.tif", b"1")
-        file.writestr("a.tif", b"2")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("a.tif", b"2")
     with pytest.raises(InputError, match=r"holds a\.tif twice"):
         open_container(tmp_path / "a.zip").names()
