@@ -11,6 +11,7 @@ size (`name#tar=512,1024`) and opened through /vsisubfile/, so that no reader ha
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterable
@@ -243,21 +244,25 @@ def open_path(location: str, href: str) -> str:
     Raises:
         InputError: The href leaves the archive, or its file does not exist.
     """
-    suffix = Path(location).suffix.lower()
+    # Plain strings: this runs once per band file of every patch.
+    suffix = location[location.rfind(".") :].lower()
     name, mark, extent = href.partition(_TAR_MARK)
-    _check_member(location, name.partition("#")[0])
-    if suffix in _TAR and Path(location).is_file():
+    file, hash_mark, inner = href.partition("#")
+    _check_member(location, file)
+    packed = suffix in (*_TAR, *_ZIP) and os.path.isfile(location)  # noqa: PTH113
+    if packed and suffix in _TAR:
         if not mark or not all(part.isdigit() for part in extent.split(",")):
             raise InputError(f"{location}: holds no {name}")
         offset, size = extent.split(",")
         return f"/vsisubfile/{offset}_{size},{location}"
-    if suffix in _ZIP and Path(location).is_file():
+    if packed:
         return f"/vsizip/{{{location}}}/{name}"
-    root = Path(location) if Path(location).is_dir() else Path(location).parent
-    file, hash_mark, inner = href.partition("#")
-    path = root / file
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = f"{location}/{file}"
+    if not os.path.isfile(path):  # noqa: PTH113
+        beside = Path(location).parent / file
+        if not Path(location).is_file() or not beside.is_file():
+            raise InputError(f"{path}: no such file")
+        path = str(beside)
     return f"{path}{hash_mark}{inner}"
 
 
@@ -280,6 +285,6 @@ def _below_common_folder(path: Path, members: Iterable[str]) -> dict[str, str]:
 
 
 def _check_member(origin: str, name: str) -> None:
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or not name or "\0" in name:
+    parts = name.replace("\\", "/").split("/")
+    if not name or parts[0] == "" or ".." in parts or "\0" in name:
         raise InputError(f"{origin}: member {name!r} would leave the archive; it is not opened")
