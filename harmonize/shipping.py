@@ -23,18 +23,22 @@ def reference_maps(
 ) -> dict[str, dict[str, str]]:
     """Return shard -> patch_id -> the CORINE map its archive ships with that patch.
 
+    A patch whose map the archive lacks is left out: it has no labels, and is not labelled empty.
+
     Args:
         dataset: The dataset; its plan is read.
         roots: Where the archives lie.
         patch_id: Only for this patch.
 
     Raises:
-        InputError: No scene of the plan has such a map, or a map's file is missing.
+        InputError: No scene of the plan has such a map.
     """
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for shard, name, scene in _planned(dataset, patch_id):
         if scene.reference is not None and scene.provider in _CORINE_ARCHIVES:
-            found[shard][name] = roots.resolve(scene.sensor, scene.reference.href)
+            path = _existing(scene, roots)
+            if path is not None:
+                found[shard][name] = path
     if not found and patch_id is None:
         raise InputError(
             f"{dataset.manifest}: labels ask for reference maps, but the catalog ships none; "
@@ -54,13 +58,11 @@ def shipped_labels(
         patch_id: Only for this patch.
 
     Raises:
-        InputError: No scene of the plan is an archive's, or a mask's file is missing.
+        InputError: No scene of the plan is an archive's.
     """
     found: dict[str, dict[str, Shipped]] = defaultdict(dict)
     for shard, name, scene in _planned(dataset, patch_id):
-        mask = scene.reference
-        path = None if mask is None else roots.resolve(scene.sensor, mask.href)
-        shipped = shipped_with(scene, path)
+        shipped = shipped_with(scene, _existing(scene, roots))
         if shipped is not None:
             found[shard][name] = shipped
     if not found and patch_id is None:
@@ -95,6 +97,16 @@ def file_sizes(paths: Iterable[str]) -> list[tuple[str, int]]:
         file = Path(path.partition("#")[0])
         sizes.add((Path(path).name, file.stat().st_size if file.is_file() else 0))
     return sorted(sizes)
+
+
+def _existing(scene: Scene, roots: Roots) -> str | None:
+    """Return what to open for a scene's map or mask, or None where the archive lacks it."""
+    if scene.reference is None:
+        return None
+    try:
+        return roots.resolve(scene.sensor, scene.reference.href)
+    except InputError:
+        return None
 
 
 def _planned(dataset: Dataset, patch_id: str | None) -> Iterator[tuple[str, str, Scene]]:
