@@ -258,7 +258,9 @@ def _mask_codes(
     found: dict[int, NDArray[np.int32]] = {}
     for path, members in rows.items():
         if is_hdf5(path):
-            grid = shipped[members[0]].grid  # type: ignore[union-attr]
+            first = shipped[members[0]]
+            assert first is not None
+            grid = first.grid
             assert grid is not None
             pictures = array_codes(path, grid, [frames[row] for row in members])
             found.update(zip(members, pictures, strict=True))

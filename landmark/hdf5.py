@@ -41,13 +41,9 @@ def open_file(path: str | Path) -> Iterator[Any]:
     Raises:
         InputError: The file is missing, cut off or no HDF5, or the extra is not installed.
     """
-    try:
-        import h5py
-        import hdf5plugin  # noqa: F401 (registers its filters when imported)
-    except ImportError:
-        raise InputError(
-            f"{path}: reading HDF5 needs h5py and hdf5plugin: install landmark[archives]"
-        ) from None
+    require_hdf5(str(path))
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
@@ -75,6 +71,28 @@ def member(file: Any, name: str, origin: str) -> Any:
             raise LandmarkError(f"{origin}: {name} is a link; it is not followed")
         place = place[part]
     return place
+
+
+def is_external(link: Any) -> bool:
+    """Return whether a link (`group.get(name, getlink=True)`) leads to another file."""
+    import h5py
+
+    return isinstance(link, h5py.ExternalLink)
+
+
+def require_hdf5(origin: str) -> None:
+    """Refuse to go on where the extra `archives` is not installed.
+
+    Raises:
+        InputError: h5py or hdf5plugin is missing.
+    """
+    try:
+        import h5py  # noqa: F401
+        import hdf5plugin  # noqa: F401 (registers its filters when imported)
+    except ImportError:
+        raise InputError(
+            f"{origin}: HDF5 needs h5py and hdf5plugin: install landmark[archives]"
+        ) from None
 
 
 def read_dataset(path: str) -> NDArray[Any]:

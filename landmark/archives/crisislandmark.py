@@ -58,8 +58,6 @@ SENSORS: dict[str, str] = {
     "landmarks2": "s2",
 }
 _MAIN, _TABLE = "crisislandmark.h5", "metadata.parquet"
-#: float32 coordinates of UTM northings are 0.5 m apart: corners are whole metres.
-_ROUNDING_M = 1.0
 _TEN_M = 0.05
 _BEN_NAME = re.compile(r"(?P<platform>S[12][ABC])_(?:MSIL2A|IW_GRDH_1SDV)_(?P<time>\d{8}T\d{6})_.*")
 
@@ -141,8 +139,6 @@ def _table(request: Request) -> list[_Row]:
 
 def _files(request: Request) -> dict[str, str]:
     """Return key -> HDF5 file that holds it, following the links by name only."""
-    import h5py
-
     found: dict[str, str] = {}
     names = [n for n in request.files.names() if n.endswith(".h5")]
     order = [_MAIN] if _MAIN in names else names
@@ -157,7 +153,7 @@ def _files(request: Request) -> dict[str, str]:
                 group = hdf5.member(file, source, f"{request.origin}/{name}")
                 for key in group:
                     link = group.get(key, getlink=True)
-                    if isinstance(link, h5py.ExternalLink):
+                    if hdf5.is_external(link):
                         expected = (f"/{source}/{key}", f"{source}/{key}")
                         if link.filename not in names or link.path not in expected:
                             raise InputError(
@@ -219,9 +215,10 @@ def _grid(epsg: int, coords: Any, origin: str) -> SourceGrid:
     if not (np.isfinite(coords).all() and across > 0 and down < 0):
         raise InputError(f"{origin}: coords are not north up and finite")
     if epsg != 4326:
-        # float32 cannot hold them better: the steps are whole decimetres.
         across, down = round(across, 1), round(down, 1)
-        x, y = (round(v / _ROUNDING_M) * _ROUNDING_M for v in (west - across / 2, north - down / 2))
+    if _is_ten_m(epsg, across, down):
+        # float32 northings are up to 0.5 m off, and corners of a 10 m grid are whole metres.
+        x, y = float(round(west - across / 2)), float(round(north - down / 2))
         return SourceGrid(epsg, (across, 0.0, x, 0.0, down, y), PIXELS, PIXELS)
     transform = (across, 0.0, west - across / 2, 0.0, down, north - down / 2)
     return SourceGrid(epsg, tuple(float(v) for v in transform), PIXELS, PIXELS)  # type: ignore[arg-type]
@@ -262,7 +259,7 @@ def _frame(name: str, grid: SourceGrid) -> tuple[Frame, tuple[str, ...]]:
     """Return the frame of an image, and a note where it only stands for it."""
     a, _, c, _, e, f = grid.transform
     metric = 32601 <= grid.epsg <= 32760
-    if metric and abs(a - 10) < _TEN_M and abs(e + 10) < _TEN_M:
+    if _is_ten_m(grid.epsg, a, e):
         return Frame(name, grid.epsg, c, f), ()
     centre = np.array([[c + a * PIXELS / 2, f + e * PIXELS / 2]])
     epsg = grid.epsg
@@ -278,6 +275,10 @@ def _frame(name: str, grid: SourceGrid) -> tuple[Frame, tuple[str, ...]]:
         "their centre"
     )
     return Frame(name, epsg, float(x_min), float(y_max)), (note,)
+
+
+def _is_ten_m(epsg: int, across: float, down: float) -> bool:
+    return 32601 <= epsg <= 32760 and abs(across - 10) < _TEN_M and abs(down + 10) < _TEN_M
 
 
 def _day(key: str) -> str:

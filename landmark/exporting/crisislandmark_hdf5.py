@@ -22,6 +22,7 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.exporting.records import Record
 from landmark.grid import PIXELS
+from landmark.hdf5 import require_hdf5
 
 #: Images of one source per part file.
 _PART = 50_000
@@ -47,6 +48,7 @@ def write(records: Iterator[Record], folder: Path, dataset: Dataset) -> int:
     Raises:
         InputError: A Sentinel-2 patch lacks bands, or the extra `archives` is not installed.
     """
+    require_hdf5("crisislandmark-hdf5")
     parts = _Parts(folder)
     table: dict[str, list[Any]] = {"key": [], "split": [], "labels": []}
     keys: dict[str, str] = {}
