@@ -1,10 +1,11 @@
 """The labels an archive ships with its images: masks, and labels of an image or a tile.
 
-What each archive's own words and codes mean stands here, in two tables. Masks give a class with
-its share of the patch. Labels of the image that is the patch give classes without shares. Labels
-of a larger tile are weaker: that a flood is nowhere in the tile holds for every patch cut from
-it; that one is somewhere in the tile says of each patch nothing, unless the manifest takes it over
-(`tile_level: present`). The archive's words are kept as they are in `native_labels`.
+What each archive's own words and codes mean stands in `harmonize.archive_meanings`. Masks give a
+class with its share of the patch. Labels of the image that is the patch give classes without
+shares. Labels of a larger tile are weaker: that a flood is nowhere in the tile holds for every
+patch cut from it; that one is somewhere in the tile says of each patch nothing, unless the
+manifest takes it over (`tile_level: present`). The archive's words are kept as they are in
+`native_labels`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonize.archive_meanings import JUDGED, MASKS, NAMED, TAGS, WORDS_ONLY
 from harmonize.corine import CLC_CODES
 from harmonize.crises import MIN_ANALYSED
 from harmonize.crosswalks import Crosswalk, load_crosswalk
@@ -39,55 +41,6 @@ _WATER_SHARE = 0.02
 _HALF = 0.5
 
 
-@dataclass(frozen=True)
-class MaskMeaning:
-    """What the codes of an archive's masks mean.
-
-    Attributes:
-        label: Class of the positive code.
-        positive: Code of pixels that show it.
-        negative: Code of pixels that were looked at and do not; every other code is unknown.
-    """
-
-    label: str
-    positive: int
-    negative: int
-
-
-#: Archive -> what its masks mean. Sen1Floods11 marks all surface water, permanent water too.
-MASKS: MappingProxyType[str, MaskMeaning] = MappingProxyType(
-    {
-        "mmflood": MaskMeaning("Flooded Area", 1, 0),
-        "cabuar": MaskMeaning("Burned Area", 1, 0),
-        "sen1floods11": MaskMeaning("Water", 1, 0),
-    }
-)
-#: Archive -> tag -> (class, whether it is present).
-TAGS: MappingProxyType[str, MappingProxyType[str, tuple[str, bool]]] = MappingProxyType(
-    {
-        "sen12flood": MappingProxyType(
-            {"flooding": ("Flooded Area", True), "no-flooding": ("Flooded Area", False)}
-        ),
-        "quakeset": MappingProxyType(
-            {"affected": ("Earthquake Damage", True), "not-affected": ("Earthquake Damage", False)}
-        ),
-        "cabuar": MappingProxyType({"pre-fire": ("Burned Area", False)}),
-    }
-)
-#: Archives whose tags are names of CORINE or of the taxonomy.
-_NAMED = ("bigearthnet-v1", "crisislandmark")
-#: Archives whose tags say less than the map they ship: kept as words only.
-_WORDS_ONLY = ("reben",)
-#: Source of a published key -> the crisis class its images were judged for.
-_JUDGED: MappingProxyType[str, str] = MappingProxyType(
-    {
-        "mmflood": "Flooded Area",
-        "sen1flood": "Flooded Area",
-        "sen2flood": "Flooded Area",
-        "cabuar": "Burned Area",
-        "quakeset": "Earthquake Damage",
-    }
-)
 _LOWER = MappingProxyType({name.lower(): name for name in CLASSES})
 
 
@@ -175,7 +128,7 @@ def shipped_with(scene: Scene, path: str | None) -> Shipped | None:
         scene: The scene.
         path: What to open for its mask, or None.
     """
-    if scene.provider not in {*MASKS, *TAGS, *_NAMED, *_WORDS_ONLY}:
+    if scene.provider not in {*MASKS, *TAGS, *NAMED, *WORDS_ONLY}:
         return None
     return Shipped(
         provider=scene.provider,
@@ -314,9 +267,9 @@ def _by_tags(own: Shipped, source: ArchiveSource, rules: LabelRules) -> _Finding
     if not own.tags:
         return _Finding()
     native = tuple(f"{own.provider}:{tag}" for tag in own.tags)
-    if own.provider in _WORDS_ONLY:
+    if own.provider in WORDS_ONLY:
         return _Finding(native=native, covered=1.0)
-    if own.provider in _NAMED:
+    if own.provider in NAMED:
         return _by_names(own, source, rules, native)
     present = known = 0
     for tag in own.tags:
@@ -354,7 +307,7 @@ def _by_names(
             elif row.label is not None:
                 doubtful |= bit(row.label)
     known = present | (LAND_COVER_MASK & ~doubtful)
-    judged = _JUDGED.get(own.item.partition("/")[0])
+    judged = JUDGED.get(own.item.partition("/")[0])
     if judged is not None:
         known |= bit(judged)
     if rules.outside_events == "absent":
