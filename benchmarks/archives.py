@@ -24,7 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import rasterio
 from affine import Affine
-from recording import (
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.recording import (
     Measurement,
     Report,
     benchmark_parser,
@@ -37,7 +40,6 @@ from recording import (
     timed,
     write_results,
 )
-
 from landmark import plan
 from landmark.codec import encode_image
 from landmark.dataset import Dataset
