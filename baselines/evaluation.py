@@ -21,6 +21,7 @@ from baselines.concept_queries import concept_queries
 from baselines.documents import Documents, event_flags, read_documents
 from baselines.embedding import align, embed
 from baselines.measures import Measure
+from baselines.published import read_grades
 from baselines.queries import Query, read_queries
 from baselines.rankers import ConceptRanker, ProbabilityRanker, Ranker, VectorRanker
 from baselines.references import (
@@ -157,7 +158,8 @@ def evaluate(
         other = loaded if multilabel == name else open_run(root, multilabel)
         rankers.append(_ranker(root, other, MULTILABEL, corpus, queries, shown))
         notes.append(f"{MULTILABEL} is run {multilabel!r}")
-    values = score(corpus, queries, rankers, event_flags(corpus, train), shown)
+    grades = read_grades(dataset)
+    values = score(corpus, queries, rankers, event_flags(corpus, train), shown, grades)
     notes.extend(_unanswered(queries, values))
     if not values:
         raise InputError(

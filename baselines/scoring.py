@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from baselines import metrics
 from baselines.documents import Documents, EventFlags, kept_for_events
 from baselines.measures import Judgements, Measure, measures, of_random, of_ranking
+from baselines.published import KIND as PUBLISHED
+from baselines.published import Grades
+from baselines.published import judgements as published_judgements
 from baselines.queries import Query
 from baselines.rankers import Ranker
 from baselines.references import RANDOM
@@ -62,6 +65,7 @@ def score(
     rankers: Sequence[Ranker],
     events: dict[str, EventFlags],
     progress: Progress,
+    published: Grades | None = None,
 ) -> list[Value]:
     """Return all values; a query with nothing relevant in a gallery has none there.
 
@@ -71,6 +75,7 @@ def score(
         rankers: What ranks; the random reference is added in closed form.
         events: Crisis class -> which documents are of seen and unseen events.
         progress: Told of every query.
+        published: Query id -> patch_id -> grade: relevance of queries of kind `published`.
     """
     galleries = _galleries(documents)
     wanted = {sensor: measures(places.size) for sensor, places in galleries.items()}
@@ -78,8 +83,13 @@ def score(
     progress.start("Evaluating", len(queries))
     for query in queries:
         scores = [ranker.scores(query) for ranker in rankers]
-        judgements = _judge(documents, query)
-        cases = list(_cases(documents, query, events))
+        if query.kind == PUBLISHED:
+            grades = (published or {}).get(query.id, {})
+            judgements = published_judgements(documents.table["patch_id"].to_pylist(), grades)
+            cases = [("all", False, np.ones(len(documents), bool))]
+        else:
+            judgements = _judge(documents, query)
+            cases = list(_cases(documents, query, events))
         for sensor, places in galleries.items():
             orders = [places[metrics.ranking(own[places])] for own in scores]
             for strata, is_judged, keep in cases:

@@ -133,7 +133,7 @@ def _case(patches: int) -> dict[str, float]:
         path, grids = _write_catalog(folder, patches)
         names = lambda href: href.split("/")[-2]  # noqa: E731
         # Headers and dark pixels come from the catalog's maker: no file is opened here.
-        pixels.read_header = lambda href, signer=None: grids[names(href)]  # type: ignore[assignment]
+        pixels.read_header = lambda href, signer=None: grids[names(href)]  # type: ignore[assignment, misc]
         pixels.low_percentiles = lambda *_, **__: {"B02": 1050.0, "B08": 1060.0}
         manifest = _manifest(path)
         roots = open_roots(manifest, Dataset(folder / "dataset"))

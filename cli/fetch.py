@@ -58,6 +58,7 @@ def fetch(
     console = open_console(context, as_json=as_json, quiet=quiet, debug=debug)
     chosen = options.parse_part(part)
 
+    from landmark.archives.about import MissingArchivesError
     from landmark.dataset import Dataset
     from landmark.fetching import FetchOptions
     from landmark.fetching import fetch as run
@@ -77,8 +78,14 @@ def fetch(
     )
     asked = load_manifest(manifest, check_files=True)
     name = " ".join(["fetch", *(["--plan"] if plan else []), *(["--part", part] if part else [])])
-    with console.work(Dataset(out), name) as progress:
-        summary = run(asked, out, wanted, progress)
+    try:
+        with console.work(Dataset(out), name) as progress:
+            summary = run(asked, out, wanted, progress)
+    except MissingArchivesError as error:
+        if plan:  # the plan's answer is then what to get first
+            found = {"missing": [one.to_dict() for one in error.missing]}
+            console.answer(found, *(one.line() for one in error.missing))
+        raise
     if plan:
         show_plan(console, summary.plan, out)
         return

@@ -22,6 +22,7 @@ from cli import (
     demo,
     evaluate,
     explain,
+    export,
     fetch,
     harmonize,
     migrate,
@@ -50,6 +51,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("migrate")(migrate.migrate)
 app.command("demo")(demo.demo)

@@ -203,6 +203,11 @@ def _splits(facts: CardFacts) -> str:
             "dates of the same ground and S1-S2 partners fall into different splits, so scores "
             "on it flatter a model."
         )
+    elif rules.method == "source":
+        text = (
+            "The splits the archives publish (train, validation as val, test as corpus); whether "
+            "neighbouring ground falls into different ones is the archives' doing."
+        )
     else:
         kept = [f"{_TIES[kind]}s" for kind in facts.kept_whole]
         whole = f" No two splits share any {', '.join(kept)}." if kept else ""
@@ -248,6 +253,13 @@ def _queries(facts: CardFacts) -> str:
         if facts.has_qrels
         else "Relevance files were left out for their size: relevance follows from the masks."
     )
+    if facts.manifest.queries.source == "published":
+        return (
+            f"## Queries\n\n`queries.jsonl`, taken over as the archive publishes them:\n\n{table}"
+            "\n\n`qrels/published.tsv` holds the archive's own relevance in TREC form; what it "
+            "does not judge is not relevant. The table counts patches that carry the classes a "
+            "query names."
+        )
     return (
         f"## Queries\n\n`queries.jsonl`, fixed before any training:\n\n{table}\n\n"
         "A patch is relevant if it carries every class of the query and none of its negated ones; "
@@ -292,10 +304,12 @@ def _recipe(manifest: Manifest) -> str:
     """Return how it was asked for, without local paths or anything secret."""
     rows: list[tuple[str, object]] = [("grid", manifest.grid)]
     for sensor, catalog in manifest.catalogs().items():
-        rows.append((f"{sensor} catalog", f"{catalog.kind} {_public(catalog.href)}".strip()))
+        archives = [f"{one.format} ({_public(one.href)})" for one in catalog.archives]
+        where = ", ".join(archives) or _public(catalog.href)
+        rows.append((f"{sensor} catalog", f"{catalog.kind} {where}".strip()))
     if manifest.area is not None:
-        where = manifest.area.bbox or _public(manifest.area.file)
-        rows.append(("area", ", ".join(map(str, where)) if isinstance(where, tuple) else where))
+        region = manifest.area.bbox or _public(manifest.area.file)
+        rows.append(("area", ", ".join(map(str, region)) if isinstance(region, tuple) else region))
     if manifest.time is not None:
         rows.append(("time", f"{manifest.time.start} to {manifest.time.end}"))
     for source in manifest.labels:

@@ -24,10 +24,10 @@ from harmonize.labelling import (
     open_config,
     patches_area,
     read_patches,
-    reference_maps,
 )
 from harmonize.land_cover import Patches, Source, file_names, native_picture
 from harmonize.merging import Evidence, class_shares, deciders, verdict
+from harmonize.shipping import reference_maps, shipped_labels
 from harmonize.wording import explained_words, sentence_words
 from landmark.dataset import Dataset
 from landmark.errors import InputError
@@ -80,9 +80,11 @@ def explain(root: Path, patch_id: str) -> Explanation:
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset)
     config = open_config(manifest, roots, patches_area(dataset, manifest))
-    maps = reference_maps(dataset, config, roots, patch_id).get(shard, {})
+    maps = reference_maps(dataset, roots, patch_id).get(shard, {}) if config.needs_maps else {}
     patches = read_patches(path, config).slice(row, 1)
-    labels = label_patches(patches, config, [maps.get(patch_id)])
+    own = {} if config.archive is None else shipped_labels(dataset, roots, patch_id)
+    shipped = own.get(shard, {})
+    labels = label_patches(patches, config, [maps.get(patch_id)], [shipped.get(patch_id)])
     caption, caption_long = _captions(dataset, patch_id)
     crises = _crises(labels, config)
     rules = config.rules

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +69,16 @@ class Index:
     kept_whole: tuple[Kind, ...] = ()
 
 
-def build_index(gathered: Gathered, manifest: Manifest) -> Index:
-    """Decide splits, shard numbers and partners of all patches."""
+def build_index(
+    gathered: Gathered, manifest: Manifest, own: Mapping[str, str] | None = None
+) -> Index:
+    """Decide splits, shard numbers and partners of all patches.
+
+    Args:
+        gathered: All patches.
+        manifest: The split rules.
+        own: patch_id -> the split its archive publishes it in (`splits.method: source`).
+    """
     table = gathered.table
     patches = SplitPatches(
         patch_ids=table["patch_id"].to_pylist(),
@@ -77,6 +86,7 @@ def build_index(gathered: Gathered, manifest: Manifest) -> Index:
         label_masks=table["label_mask"].to_numpy().astype(np.int64),
         ties=ties_of(table),
         years=pc.year(table["datetime"]).to_numpy(),
+        own=own,
     )
     assignment = assign(patches, manifest.splits, manifest.seed)
     columns = {"split": assignment.split, "drop_reason": assignment.drop_reason}

@@ -9,7 +9,6 @@ never decoded; the scene classes are, where a source asks for cloud masks.
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,13 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from harmonize.archive_labels import (
+    ArchiveFindings,
+    ArchiveSource,
+    Shipped,
+    judge_shipped,
+    open_archive_source,
+)
 from harmonize.contents import file_content
 from harmonize.crises import Touch, find_touches, judge_all
 from harmonize.event_sources import read_events
@@ -35,6 +41,7 @@ from harmonize.merging import (
     native_labels,
     source_record,
 )
+from harmonize.shipping import file_sizes, reference_maps, shipped_labels
 from landmark.codec import decode_scl
 from landmark.commits import CommitMark, hash_json, read_mark
 from landmark.dataset import Dataset
@@ -42,10 +49,9 @@ from landmark.errors import InputError
 from landmark.grid import PIXELS, Frame
 from landmark.label_files import Box
 from landmark.manifest import LabelRules, Manifest
-from landmark.scenes import Scene
 from landmark.schema import label_schema
 from landmark.shards import commit_shard
-from landmark.sources import Roots, is_url
+from landmark.sources import Roots
 from landmark.stac_items import AreaShape
 from landmark.taxonomy import names_of
 
@@ -56,7 +62,7 @@ _BY_CONTENT = {"rasters", "crosswalk"}
 #: No patch (1.2 km, up to 84 degrees north) reaches farther from its centre.
 _REACH_DEGREES = 0.1
 #: What labelling reads of a patch, besides `scl` where clouds are masked.
-COLUMNS = ("patch_id", "datetime", "epsg", "transform")
+COLUMNS = ("patch_id", "datetime", "epsg", "transform", "valid_fraction")
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class LabelConfig:
         rules: How labels are decided.
         cloud_classes: Scene classes that count as cloud.
         fingerprint: Hash of the settings and of the contents of all files.
+        archive: The entry for archives' own labels, or None.
     """
 
     sources: tuple[Source, ...]
@@ -76,11 +83,17 @@ class LabelConfig:
     rules: LabelRules
     cloud_classes: tuple[int, ...]
     fingerprint: str
+    archive: ArchiveSource | None = None
 
     @property
     def needs_clouds(self) -> bool:
         """Whether a source wants cloudy pixels left out."""
         return any(source.settings.mask_clouds for source in self.sources)
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether a source wants the maps that archives ship."""
+        return any(source.settings.kind == "reference-map" for source in self.sources)
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,7 @@ class LabelTask:
         root: The dataset directory.
         config: What labels follow from.
         references: patch_id -> the label map its archive ships, where there is one.
+        shipped: patch_id -> the labels its archive ships, where there are any.
         fingerprint: Of the labels file.
     """
 
@@ -99,6 +113,7 @@ class LabelTask:
     root: str
     config: LabelConfig
     references: dict[str, str]
+    shipped: dict[str, Shipped]
     fingerprint: str
 
 
@@ -126,12 +141,14 @@ class Labels:
         evidences: What each land-cover source says.
         touches: Per patch, the events it has to do with.
         trust: (sources, patches): how far the other sources bear each one out; NaN: not known.
+        archive: What archives' own labels say, or None where they are not asked for.
     """
 
     classes: Classes
     evidences: tuple[Evidence, ...]
     touches: list[list[Touch]]
     trust: NDArray[np.float64]
+    archive: ArchiveFindings | None = None
 
 
 def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None) -> LabelConfig:
@@ -148,7 +165,15 @@ def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None)
     sources = tuple(
         open_source(settings, roots, f"labels.{i}", area, manifest.label_rules)
         for i, settings in enumerate(manifest.labels)
+        if settings.kind != "archive"
     )
+    archives = [
+        open_archive_source(settings, f"labels.{i}")
+        for i, settings in enumerate(manifest.labels)
+        if settings.kind == "archive"
+    ]
+    if len(archives) > 1:
+        raise InputError("labels: names kind archive twice; one entry serves all archives")
     events: list[Event] = []
     files: list[Any] = [[file_content(path) for path in source.paths] for source in sources]
     for entry in manifest.events:
@@ -174,6 +199,10 @@ def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None)
         "cloud_classes": manifest.patches.cloud_classes,
         "files": files,
         "periods": [[str(file.period) for file in source.files] for source in sources],
+        "archive": [
+            [a.settings.model_dump(mode="json", exclude=_BY_CONTENT), a.crosswalk.sha256]
+            for a in archives
+        ],
     }
     return LabelConfig(
         sources=sources,
@@ -181,6 +210,7 @@ def open_config(manifest: Manifest, roots: Roots, area: AreaShape | None = None)
         rules=manifest.label_rules,
         cloud_classes=manifest.patches.cloud_classes,
         fingerprint=hash_json(settings),
+        archive=archives[0] if archives else None,
     )
 
 
@@ -192,18 +222,20 @@ def plan_labelling(dataset: Dataset, manifest: Manifest, roots: Roots) -> list[L
         LandmarkError: A commit mark is damaged.
     """
     config = open_config(manifest, roots, patches_area(dataset, manifest))
-    references = reference_maps(dataset, config, roots)
+    references = reference_maps(dataset, roots) if config.needs_maps else {}
+    shipped = shipped_labels(dataset, roots) if config.archive is not None else {}
     tasks = []
     for path in sorted(dataset.patches.glob("s[12]-[0-9]*.parquet")):
         mark = read_mark(path)
         if mark is None:
             continue
         own = references.get(path.stem, {})
-        fingerprint = _fingerprint(mark, config, own)
+        labels = shipped.get(path.stem, {})
+        fingerprint = _fingerprint(mark, config, own, labels)
         done = read_mark(dataset.label_shard(path.stem))
         if done is None or done.fingerprint != fingerprint:
-            near = _near(path, config)
-            tasks.append(LabelTask(path.stem, str(dataset.root), near, own, fingerprint))
+            near, root = _near(path, config), str(dataset.root)
+            tasks.append(LabelTask(path.stem, root, near, own, labels, fingerprint))
     return tasks
 
 
@@ -217,7 +249,12 @@ def label_shard(task: LabelTask) -> LabelResult:
     dataset = Dataset(Path(task.root))
     patches = read_patches(dataset.patch_shard(task.shard), task.config)
     names = patches["patch_id"].to_pylist()
-    labels = label_patches(patches, task.config, [task.references.get(name) for name in names])
+    labels = label_patches(
+        patches,
+        task.config,
+        [task.references.get(name) for name in names],
+        [task.shipped.get(name) for name in names],
+    )
     commit_shard(dataset.label_shard(task.shard), to_table(names, labels), task.fingerprint)
     return LabelResult(
         shard=task.shard,
@@ -233,7 +270,10 @@ def read_patches(path: Path, config: LabelConfig) -> pa.Table:
 
 
 def label_patches(
-    patches: pa.Table, config: LabelConfig, references: Sequence[str | None]
+    patches: pa.Table,
+    config: LabelConfig,
+    references: Sequence[str | None],
+    shipped: Sequence[Shipped | None],
 ) -> Labels:
     """Decide the labels of some patches.
 
@@ -241,6 +281,7 @@ def label_patches(
         patches: Rows with `COLUMNS`, and `scl` where `config.needs_clouds`.
         config: What labels follow from.
         references: The map that ships with each patch, or None.
+        shipped: The labels that ship with each patch, or None.
     """
     frames = frames_of(patches)
     # The column is in UTC; its own time zone objects are slow to compare.
@@ -253,7 +294,11 @@ def label_patches(
     )
     classes = combine(land_cover, judge_all(touches, config.rules))
     trust = confidences(evidences, config.rules.min_covered)
-    return Labels(classes, evidences, touches, trust)
+    if config.archive is None:
+        return Labels(classes, evidences, touches, trust)
+    valid = patches["valid_fraction"].to_pylist()
+    found = judge_shipped(config.archive, shipped, frames, valid, config.rules)
+    return Labels(combine(classes, found.classes), evidences, touches, trust, found)
 
 
 def asked_patches(
@@ -271,7 +316,7 @@ def asked_patches(
 
 def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
     """Return the rows of a labels file."""
-    classes, rows = labels.classes, range(len(names))
+    classes, own, rows = labels.classes, labels.archive, range(len(names))
     columns = [
         list(names),
         classes.label_mask,
@@ -285,10 +330,14 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
                 source_record(evidence, row, trust[row])
                 for evidence, trust in zip(labels.evidences, labels.trust, strict=True)
             ]
+            + (own.records[row] if own else [])
             for row in rows
         ],
-        [native_labels(labels.evidences, row) for row in rows],
-        [[touch.to_record() for touch in labels.touches[row]] for row in rows],
+        [native_labels(labels.evidences, row) + (own.native[row] if own else []) for row in rows],
+        [
+            [touch.to_record() for touch in labels.touches[row]] + (own.events[row] if own else [])
+            for row in rows
+        ],
     ]
     schema = label_schema()
     arrays = [
@@ -296,35 +345,6 @@ def to_table(names: Sequence[str], labels: Labels) -> pa.Table:
         for column, field in zip(columns, schema, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def reference_maps(
-    dataset: Dataset, config: LabelConfig, roots: Roots, patch_id: str | None = None
-) -> dict[str, dict[str, str]]:
-    """Return shard -> patch_id -> the label map the archive ships with that patch.
-
-    Empty where no source is of kind `reference-map`. Only for one patch if `patch_id` is given.
-
-    Raises:
-        InputError: No scene of the plan has such a map, or a map's file is missing.
-    """
-    if not any(source.settings.kind == "reference-map" for source in config.sources):
-        return {}
-    wanted = [("status", "=", "keep")] + ([("patch_id", "=", patch_id)] if patch_id else [])
-    columns = ["patch_id", "sensor", "shard", "scene"]
-    plan = pq.read_table(dataset.plan, columns=columns, filters=wanted)
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in plan.to_pylist():
-        reference = Scene.from_json(row["scene"]).reference
-        if reference is not None:
-            path = roots.resolve(row["sensor"], reference.href)
-            found[row["shard"]][row["patch_id"]] = path
-    if plan.num_rows and not found and patch_id is None:
-        raise InputError(
-            f"{dataset.manifest}: labels ask for reference maps, but the catalog ships none; "
-            "use an archive that does, or another kind of label source"
-        )
-    return dict(found)
 
 
 def patches_area(dataset: Dataset, manifest: Manifest) -> AreaShape | None:
@@ -357,13 +377,14 @@ def _box(patches: pa.Table) -> Box:
     )
 
 
-def _fingerprint(patches: CommitMark, config: LabelConfig, references: dict[str, str]) -> str:
-    # Archives are published whole and do not change: the size tells a mended map from a whole one.
-    maps = {
-        name: [Path(path).name, 0 if is_url(path) else Path(path).stat().st_size]
-        for name, path in references.items()
-    }
-    return hash_json([patches.xxh3, config.fingerprint, maps])
+def _fingerprint(
+    patches: CommitMark,
+    config: LabelConfig,
+    references: dict[str, str],
+    shipped: dict[str, Shipped],
+) -> str:
+    files = {*references.values(), *(own.mask for own in shipped.values() if own.mask)}
+    return hash_json([patches.xxh3, config.fingerprint, file_sizes(files)])
 
 
 def frames_of(patches: pa.Table) -> list[Frame]:

@@ -21,7 +21,9 @@ from harmonize.gathering import gather
 from harmonize.indexing import build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
 from harmonize.licences import SourceTerms
+from harmonize.published import take_over
 from harmonize.publishing import Publication, is_published, publish, seal, unseal
+from harmonize.shipping import source_splits
 from harmonize.statistics import count_index
 from landmark import jobs
 from landmark.commits import remove_committed, sweep_shard, sweep_temporaries
@@ -165,12 +167,18 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
     gathered = gather(dataset, names, captions=manifest.captions, terms=SourceTerms.of(manifest))
-    index = build_index(gathered, manifest)
+    own = source_splits(dataset) if manifest.splits.method == "source" else None
+    index = build_index(gathered, manifest, own)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))
     todo = [] if labels_only else [task for task in tasks if task.shard not in whole]
     table = without_shards(index.table, whole) if labels_only else index.table
-    publication = Publication(manifest, gathered, table, index.warnings, index.kept_whole)
+    judgements = None
+    if manifest.queries.source == "published":
+        judgements = take_over(dataset, manifest, table)
+    publication = Publication(
+        manifest, gathered, table, index.warnings, index.kept_whole, judgements
+    )
     if todo or not is_published(dataset, publication):
         unseal(dataset)
     # An outdated shard goes before it is made again: a killed run leaves no split half old.

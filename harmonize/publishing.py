@@ -16,6 +16,7 @@ from harmonize.croissant import croissant_json
 from harmonize.gathering import Gathered
 from harmonize.indexing import index_bytes
 from harmonize.licences import summed
+from harmonize.published import FILE, TakenOver
 from harmonize.queries import Gallery, Query, counts_tsv, make_queries, queries_jsonl
 from harmonize.relevance import (
     FILES,
@@ -42,6 +43,7 @@ class Publication:
         index: `INDEX_SCHEMA`, as it is to be written.
         split_warnings: What splitting warned of.
         kept_whole: Kinds of ties that no two splits share.
+        published: An archive's own queries and relevance, or None: queries are made.
     """
 
     manifest: Manifest
@@ -49,10 +51,13 @@ class Publication:
     index: pa.Table
     split_warnings: tuple[str, ...]
     kept_whole: tuple[str, ...] = ()
+    published: TakenOver | None = None
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
         """The fixed list of queries."""
+        if self.published is not None:
+            return self.published.queries
         train = self.index.filter(pc.equal(self.index["split"], "train"))
         return make_queries(
             gallery_of(self.index),
@@ -64,6 +69,8 @@ class Publication:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """One line each, on splits and queries."""
+        if self.published is not None:
+            return (*self.split_warnings, *self.published.warnings)
         if self.queries:
             return self.split_warnings
         least = self.manifest.queries.min_relevant
@@ -76,6 +83,8 @@ class Publication:
     @cached_property
     def has_qrels(self) -> bool:
         """Whether relevance files are to be written."""
+        if self.published is not None:
+            return False
         if self.manifest.queries.qrels == "always":
             return True
         return count_lines(self.queries, gallery_of(self.index)) < MOST_LINES
@@ -104,6 +113,8 @@ class Publication:
             "query_counts.tsv": counts_tsv(self.queries, relevant).encode(),
             "README.md": dataset_card(facts).encode(),
         }
+        if self.published is not None:
+            files[FILE] = self.published.qrels
         described = {
             "croissant.json": croissant_json(self.manifest, self.index, statistics, files),
             "collection.json": collection_json(self.manifest, self.index, statistics),
@@ -136,6 +147,8 @@ def unseal(dataset: Dataset) -> None:
 def publish(dataset: Dataset, publication: Publication, whole: Collection[str]) -> None:
     """Write the loose files, and remove all shards but those that are whole."""
     remove_others(dataset, whole)
+    if publication.published is None:
+        (dataset.shards / FILE).unlink(missing_ok=True)
     for name, data in publication.texts.items():
         loose_files.write_changed(dataset.shards / name, data)
     if publication.has_qrels:

@@ -5,13 +5,16 @@ goes to one split. Blocks that share a scene, a pass (datatake), an event or an 
 group and stay together (`harmonize.ties`); groups are dealt by iterative stratification over
 labels, area by area (`harmonize.dealing`). Then a buffer is cut (`harmonize.buffers`).
 
+Source (`method: source`): each patch keeps the split its archive publishes it in; patches that
+are in none are dropped (`drop_reason: no split`). Whether neighbours leak is the publisher's doing.
+
 Random (`method: random`): patches of equal label sets are shared out by a seeded hash of their
 id. Neighbours and partners land in different splits: scores on such a split flatter the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +44,7 @@ class SplitPatches:
         label_masks: int64 bit masks of classes present.
         ties: What else ties patches together.
         years: int64, years of acquisition; None where no year is held out.
+        own: patch_id -> the split its archive publishes it in; needed by `method: source` alone.
     """
 
     patch_ids: Sequence[str]
@@ -48,6 +52,7 @@ class SplitPatches:
     label_masks: NDArray[np.int64]
     ties: tuple[Tie, ...] = ()
     years: NDArray[np.int64] | None = None
+    own: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
     count = len(patches.places)
     blocks = _Blocks(*np.unique(block_ids(patches.places, rules.block_km), return_inverse=True))
     shares = np.array([getattr(rules, split) for split in SPLITS], dtype=np.float64)
+    if rules.method == "source":
+        return _as_published(patches, blocks, rules)
     held = held_places(patches.places, patches.ties, rules.hold_out)
     late = held_years(patches.years, rules.hold_out, count)
     dropped = np.zeros(count, dtype=bool)
@@ -121,6 +128,31 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
         block=blocks.names[blocks.of] if count else np.empty(0, dtype=np.str_),
         kept_whole=dealt.kinds if dealt else (),
         warnings=warnings_of(outcome, *((dealt.kinds, dealt.counts) if dealt else ((), None))),
+    )
+
+
+def _as_published(patches: SplitPatches, blocks: _Blocks, rules: Splits) -> Assignment:
+    """Return the splits archives publish their patches in."""
+    own = patches.own or {}
+    split = np.array([own.get(name, "") for name in patches.patch_ids], dtype="U8")
+    dropped = split == ""
+    kept = np.array([SPLITS.index(name) if name else -1 for name in split.tolist()], np.int64)
+    found = np.bincount(kept[~dropped], minlength=len(SPLITS))
+    # The archive's own shares are the wanted ones: classes may stray from them unsaid.
+    shares = found / max(1, found.sum())
+    lenient = rules.model_copy(update={"tolerance": 1.0})
+    outcome = Outcome(kept, np.zeros(kept.size, dtype=bool), patches.label_masks, shares, lenient)
+    warnings = warnings_of(outcome, (), None)
+    if dropped.any():
+        count = int(dropped.sum())
+        lost = f"{count} patches are in no split of their archive: they are dropped"
+        warnings = (lost, *warnings)
+    return Assignment(
+        split=split,
+        drop_reason=np.where(dropped, "no split", ""),
+        block=blocks.names[blocks.of] if kept.size else np.empty(0, dtype=np.str_),
+        kept_whole=(),
+        warnings=warnings,
     )
 
 

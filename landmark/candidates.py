@@ -14,6 +14,7 @@ from landmark.grid import SIZE_M, Frame
 from landmark.manifest import Manifest
 from landmark.sampling import (
     NO_CELLS,
+    WHOLE,
     Cells,
     from_degrees,
     scene_cells,
@@ -74,7 +75,7 @@ class Candidates:
 
 def gather(
     scenes: Sequence[Scene],
-    frames: Sequence[Frame] | None,
+    frames: Sequence[Frame | None] | None,
     manifest: Manifest,
     area: AreaShape | None,
 ) -> Candidates:
@@ -82,7 +83,8 @@ def gather(
 
     Args:
         scenes: In plan order.
-        frames: The frame of each scene on the grid `source`, else None.
+        frames: Grid `source`: the frame of each scene, or None where patches are cut from its
+            corner on; on other grids None.
         manifest: Says which grid.
         area: Where, or None for everywhere.
     """
@@ -182,11 +184,12 @@ class _AreaWindows:
 
 
 def _cells(
-    scenes: Sequence[Scene], frames: Sequence[Frame] | None, manifest: Manifest
+    scenes: Sequence[Scene], frames: Sequence[Frame | None] | None, manifest: Manifest
 ) -> Iterator[Cells]:
     for index, scene in enumerate(scenes):
-        if frames is not None:
-            yield source_cell(scene, frames[index])
+        frame = None if frames is None else frames[index]
+        if frame is not None:
+            yield source_cell(scene, frame)
         elif manifest.grid == "utm":
             yield utm_cells(scene)
         elif scene.grid is None:  # its cells are counted on a file that cannot be read
@@ -215,7 +218,10 @@ def _names(
     frame, one_each = number(base, row, column)
     picked = [values[one_each].tolist() for values in (base, row, column)]
     if manifest.grid == "source":
-        return frame, [bases[b] for b in picked[0]]
+        return frame, [
+            bases[b] if r == WHOLE else f"{bases[b]}_{r:03d}_{c:03d}"
+            for b, r, c in zip(*picked, strict=True)
+        ]
     return frame, [f"{bases[b]}_{r:03d}_{c:03d}" for b, r, c in zip(*picked, strict=True)]
 
 

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from landmark.archive_settings import Archive, ArchiveFormat
 from landmark.manifest_model import Model
 
 
@@ -49,8 +50,11 @@ class Catalog(Model):
         None,
         description="File, folder or URL; a relative path counts from the manifest's folder.",
     )
-    format: Literal["reben"] | None = Field(
-        None, description="Layout of an archive: `reben` (BigEarthNet v2)."
+    format: ArchiveFormat | None = Field(
+        None, description="Layout of an archive (docs/archives/), where there is only one."
+    )
+    archives: tuple[Archive, ...] = Field(
+        (), description="The archives of kind `archive`, instead of `href` and `format`."
     )
     size: Literal["small", "demo"] = Field(
         "demo", description="How much synthetic Earth a sandbox holds."
@@ -61,8 +65,22 @@ class Catalog(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.archives:
+            if self.kind != "archive" or self.href is not None or self.format is not None:
+                raise ValueError("archives belong to kind archive, instead of href and format")
+            names = [archive.name or archive.format for archive in self.archives]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two archives are called {twice!r}: give them different names")
+            return self
         if self.kind != "sandbox" and self.href is None:
             raise ValueError(f"a catalog of kind {self.kind} needs href")
         if (self.kind == "archive") != (self.format is not None):
             raise ValueError("format belongs to a catalog of kind archive, and is needed there")
         return self
+
+    def members(self) -> dict[str, Archive]:
+        """Return the archives by name; a lone one given by `href` and `format` is called ""."""
+        if self.kind == "archive" and self.href is not None and self.format is not None:
+            return {"": Archive(format=self.format, href=self.href)}
+        return {archive.name or archive.format: archive for archive in self.archives}

@@ -120,13 +120,20 @@ def best_of_period(
     return best
 
 
+def lacking_polarisation(scene: Scene) -> tuple[str, str] | None:
+    """Return status and reason of a Sentinel-1 scene that lacks VV or VH, else None."""
+    missing = [band for band in S1_BANDS if band not in scene.polarisations]
+    if scene.sensor != "s1" or not missing:
+        return None
+    return "polarisation", f"has {','.join(scene.polarisations)}, lacks {missing[0]}"
+
+
 def _rejected(scene: Scene, manifest: Manifest) -> tuple[str, str]:
     source = manifest.s1 if scene.sensor == "s1" else manifest.s2
     assert source is not None
-    if scene.sensor == "s1":
-        missing = [band for band in S1_BANDS if band not in scene.polarisations]
-        if missing:
-            return "polarisation", f"has {','.join(scene.polarisations)}, lacks {missing[0]}"
+    lacking = lacking_polarisation(scene)
+    if lacking is not None:
+        return lacking
     if source.orbit_state is not None and scene.orbit_state != source.orbit_state:
         return "orbit", f"orbit is {scene.orbit_state or 'not stated'}, not {source.orbit_state}"
     if manifest.s1 is not None and scene.sensor == "s1":

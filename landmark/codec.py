@@ -220,6 +220,24 @@ def _compress(flat: NDArray[np.generic], codec: str) -> bytes:
     return frame
 
 
+def encode_array(values: NDArray[np.float32]) -> bytes:
+    """Return a float32 array as one compressed run of bytes; its shape is the reader's to know."""
+    if values.dtype != np.float32:
+        raise ValueError(f"an array of {values.dtype} is not float32")
+    return _compress(np.ascontiguousarray(values).ravel(), BITSHUFFLE_LZ4)
+
+
+def decode_array(frame: Buffer, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the float32 array that `encode_array` wrote.
+
+    Raises:
+        LandmarkError: The bytes are damaged or hold another number of values.
+    """
+    flat = np.empty(int(np.prod(shape)), dtype=np.float32)
+    _decompress(frame, flat)
+    return flat.reshape(shape)
+
+
 def _decompress(frame: Buffer, out: NDArray[np.generic]) -> None:
     # The destination must be known to be large enough, so the header is checked first. A frame
     # names its own codec and filters: any of them is decoded.

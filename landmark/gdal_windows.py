@@ -89,7 +89,7 @@ def _attempt(
         shared_throttle().acquire(signed.url)
     cuts: dict[int, Cut] = {}
     causes: dict[int, str] = {}
-    with open_image(signed.url, name, signed.headers) as source:
+    with open_image(signed.url, name, signed.headers, band.scene.grid) as source:
         check_source(band, source, name)
         for found, failed in _read(band, source, frames, name):
             cuts.update(found)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from landmark.manifest_model import Model, Period
 
-#: Kinds of land-cover source that name files of their own; `reference-map` comes with an archive.
+#: Kinds of label source; `reference-map` and `archive` come with an archive, others name files.
 LabelKind = Literal[
     "corine",
     "dynamic-world",
@@ -19,6 +19,7 @@ LabelKind = Literal[
     "polygons",
     "table",
     "reference-map",
+    "archive",
 ]
 EventKind = Literal["vector", "ems", "effis", "mtbs", "comcat", "shakemap", "mask"]
 
@@ -44,8 +45,16 @@ class LabelSource(Model):
             "labels 0..8, or the nine probabilities; `worldcover`: ESA WorldCover; `io-lulc`: "
             "Impact Observatory annual land cover; `raster`, `polygons`: any with a crosswalk; "
             "`table`: CSV or Parquet with patch_id and label; `reference-map`: the CORINE map an "
-            "archive ships with each patch."
+            "archive ships with each patch; `archive`: an archive's own masks and image- or "
+            "tile-level labels."
         )
+    )
+    tile_level: Literal["unknown", "present"] = Field(
+        "unknown",
+        description=(
+            "Kind `archive`: what a label of a whole tile says of each patch cut from it; a "
+            "negative label holds for every patch in any case."
+        ),
     )
     rasters: tuple[str, ...] = Field(
         (),
@@ -111,7 +120,12 @@ class LabelSource(Model):
     def _check(self) -> Self:
         if self.catalog is not None and self.rasters:
             raise ValueError("names rasters and a catalog; give one of the two")
-        if self.catalog is not None and self.kind in ("polygons", "table", "reference-map"):
+        if self.catalog is not None and self.kind in (
+            "polygons",
+            "table",
+            "reference-map",
+            "archive",
+        ):
             raise ValueError(f"a source of kind {self.kind} is not found by a catalog")
         if self.kind in ("raster", "polygons") and self.crosswalk is None:
             raise ValueError(f"a source of kind {self.kind} needs a crosswalk (CSV file)")

@@ -24,9 +24,9 @@ _INTRODUCTION = """\
 
 One YAML file says what a dataset is: where, when, which sensors, which labels, how to split. An
 unknown key is an error that names the line and the nearest valid key; a key given twice is refused.
-Relative paths count from the manifest's folder; a path that starts with `sandbox:` lies in the
-embedded synthetic Earth. `landmark fetch` writes the resolved manifest, every default explicit,
-into the dataset. Credentials never belong in a manifest.
+Relative paths count from the manifest's folder (of a built-in manifest: from the current one); a
+path that starts with `sandbox:` lies in the embedded synthetic Earth. `landmark fetch` writes the
+resolved manifest, every default explicit, into the dataset. Credentials never belong in a manifest.
 
 Editors can check a manifest while it is written: `docs/manifest.schema.json` is its JSON schema.
 

@@ -39,7 +39,8 @@ def load_manifest(name_or_path: str, *, check_files: bool = False) -> Manifest:
     """Read a manifest.
 
     An existing file, or anything with a suffix or a slash, is a path; all else is the name of a
-    built-in manifest. Relative local paths in it are made absolute against its folder.
+    built-in manifest. Relative local paths in a file are made absolute against its folder, those
+    of a built-in manifest against the current one.
 
     Args:
         name_or_path: Built-in name or file.
@@ -57,7 +58,10 @@ def load_manifest(name_or_path: str, *, check_files: bool = False) -> Manifest:
     except UnicodeDecodeError:
         raise InputError(f"{name_or_path}: is not UTF-8 text: a manifest is a YAML file") from None
     origin = name_or_path if path == Path(name_or_path) else path.name
-    return parse_manifest(text, origin, path.absolute().parent, check_files=check_files)
+    folder = path.absolute().parent
+    if folder == Path(str(resources.files("manifests"))):
+        folder = Path.cwd()
+    return parse_manifest(text, origin, folder, check_files=check_files)
 
 
 def parse_manifest(text: str, origin: str, folder: Path, *, check_files: bool = False) -> Manifest:
@@ -208,6 +212,8 @@ def _hrefs(manifest: Manifest) -> Iterator[tuple[strict_yaml.Path, str]]:
     ):
         if catalog is not None and catalog.href is not None:
             yield (*place, "href"), catalog.href
+        for i, archive in enumerate(catalog.archives if catalog is not None else ()):
+            yield (*place, "archives", i, "href"), archive.href
     if manifest.area is not None and manifest.area.file is not None:
         yield ("area", "file"), manifest.area.file
     sampling = manifest.sampling
@@ -259,7 +265,11 @@ def _absolute(manifest: Manifest, folder: Path) -> Manifest:
 
 
 def _check_files(manifest: Manifest, document: strict_yaml.Document, origin: str) -> None:
+    # Missing archives are told of when they are opened, with where to get them.
+    later = [a.href for c in manifest.catalogs().values() for a in c.members().values()]
     for place, href in _hrefs(manifest):
+        if href in later and "catalog" in place:
+            continue
         try:
             found = not _is_local(href) or Path(href).exists()
         except (OSError, ValueError):

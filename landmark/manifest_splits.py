@@ -26,8 +26,9 @@ class HoldOut(Model):
 class Splits(Model):
     """Train, val and corpus (the retrieval gallery)."""
 
-    method: Literal["blocks", "random"] = Field(
-        "blocks", description="Spatial blocks with a buffer, or patches at random (leaks)."
+    method: Literal["blocks", "random", "source"] = Field(
+        "blocks",
+        description="Spatial blocks with a buffer, at random (leaks), or as an archive has them.",
     )
     train: float = Field(0.6, ge=0, le=1, description="Share of train.")
     val: float = Field(0.1, ge=0, le=1, description="Share of val.")
@@ -66,6 +67,9 @@ class Splits(Model):
 class Queries(Model):
     """Text queries with relevance."""
 
+    source: Literal["made", "published"] = Field(
+        "made", description="Make queries from the labels, or take over an archive's own."
+    )
     min_relevant: int = Field(
         5, ge=1, description="Combinations with fewer relevant corpus patches are left out."
     )

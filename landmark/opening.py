@@ -11,7 +11,9 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
+from landmark import hdf5
 from landmark.errors import InputError, LandmarkError
+from landmark.scenes import SourceGrid
 
 # Directory listings and sidecar probes cost requests and can change what a file means; GDAL has
 # no time limits or retries of its own by default. A total time limit would also cut slow but
@@ -32,19 +34,27 @@ GDAL_OPTIONS: dict[str, Any] = {
 
 @contextlib.contextmanager
 def open_image(
-    path: str, name: str = "", headers: Mapping[str, str] | None = None
+    path: str,
+    name: str = "",
+    headers: Mapping[str, str] | None = None,
+    grid: SourceGrid | None = None,
 ) -> Iterator[Any]:
     """Open a file or URL; errors become one line that names it.
 
     Args:
-        path: What to open; a URL may be signed.
+        path: What to open; a URL may be signed; `FILE.h5#DATASET` is an array of an HDF5 file.
         name: What errors call it; "" for the path.
         headers: To send with each request for a URL.
+        grid: Where an array of an HDF5 file lies; other files state it themselves.
 
     Raises:
         InputError: A local file cannot be opened.
         LandmarkError: A URL cannot be opened.
     """
+    if hdf5.is_hdf5(path):
+        with hdf5.open_image(path, grid) as array:
+            yield array
+        return
     options = dict(GDAL_OPTIONS)
     remote = is_remote(path)
     parts = urlsplit(path)

@@ -278,6 +278,7 @@ def _patch_row(
         "cloud_fraction": cloud if cloud is None else np.float32(cloud),
         "valid_fraction": np.float32(pixels.valid_fraction),
         "clipped_fraction": pixels.clipped_fraction,
+        "original": pixels.original,
         "provenance": {
             "provider": scene.provider,
             "collection": scene.collection,
@@ -290,5 +291,6 @@ def _patch_row(
             "unit_source": scene.unit_source,
             "resampling": pixels.resampling,
             "licence": scene.licence,
+            "notes": list(scene.notes),
         },
     }

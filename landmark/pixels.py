@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark.array_images import read_array
 from landmark.band_files import OpenBand, access_for, open_bands, open_file, read_bands
 from landmark.bands import Band, Cut, Plane, SceneClasses, image_band, nodata_values
 from landmark.codec import SCL_SIDE, replicate
@@ -49,6 +50,7 @@ class PatchPixels:
         clipped_fraction: Share of the valid values that removing the offset clipped; None for
             Sentinel-1.
         resampling: `none`, or `bilinear` if any band was warped.
+        original: An archive's own array where the planes cannot give it back, encoded.
     """
 
     planes: tuple[Plane, ...]
@@ -56,14 +58,18 @@ class PatchPixels:
     valid_fraction: float
     clipped_fraction: float | None
     resampling: str
+    original: bytes | None = None
 
 
-def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
+def read_header(
+    path: str, signer: Signer | None = None, *, grid: SourceGrid | None = None
+) -> SourceGrid:
     """Return the pixel grid of a file as its header states it.
 
     Args:
         path: A path or an unsigned URL.
         signer: Signs URLs; None where anybody may read them.
+        grid: Where an array of an HDF5 file lies, which has no such header.
 
     Raises:
         InputError: A local file is missing, unreadable, or has no EPSG-coded CRS.
@@ -72,16 +78,16 @@ def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
     with contextlib.ExitStack() as stack:
         opened = open_file(path, access_for(signer), stack)
         if opened.image is not None:
-            grid = opened.image.grid
+            blocks = opened.image.grid
             return SourceGrid(
                 opened.image.epsg,
                 opened.image.transform,
-                grid.width,
-                grid.height,
-                max(grid.block_width, grid.block_height),
+                blocks.width,
+                blocks.height,
+                max(blocks.block_width, blocks.block_height),
             )
         signed = Signed(path) if opened.sign is None else opened.sign()
-        source = stack.enter_context(open_image(signed.url, path, signed.headers))
+        source = stack.enter_context(open_image(signed.url, path, signed.headers, grid))
         epsg = source.crs.to_epsg() if source.crs is not None else None
         if epsg is None:
             raise InputError(
@@ -92,6 +98,17 @@ def read_header(path: str, signer: Signer | None = None) -> SourceGrid:
         high, wide = source.block_shapes[0]
         block = high if high == wide else 0  # strips are as wide as the file
         return SourceGrid(epsg, (a, b, c, d, e, f), source.width, source.height, block)
+
+
+def read_tags(path: str) -> dict[str, str]:
+    """Return the metadata tags of a file.
+
+    Raises:
+        InputError: A local file is missing or unreadable.
+    """
+    with open_image(path) as source:
+        tags: dict[str, str] = source.tags()
+        return tags
 
 
 def low_percentiles(
@@ -114,7 +131,7 @@ def low_percentiles(
     for asset in scene.bands:
         path = resolve(asset.href)
         signed = Signed(path) if signer is None or not is_remote(path) else signer.sign(path)
-        with open_image(signed.url, path, signed.headers) as source:
+        with open_image(signed.url, path, signed.headers, scene.grid) as source:
             shrink = max(1.0, max(source.shape) / _OVERVIEW_PIXELS)
             shape = tuple(max(1, math.ceil(size / shrink)) for size in source.shape)
             with reading(signed.url, path):
@@ -173,6 +190,10 @@ def iter_patches(
         LandmarkError: A file cannot be opened or is not what the scene says: no frame can be
             made (InputError for a local file).
     """
+    if scene.form == "array":
+        for index in range(len(frames)):
+            yield index, _whole_array(scene, resolve, layout)
+        return
     with contextlib.ExitStack() as stack:
         opened = open_bands(_bands(scene, resolve, layout), access_for(signer, client), stack)
         for start in range(0, len(frames), _GROUP):
@@ -228,6 +249,18 @@ def _assemble(cuts: Sequence[Cut], scl: Cut | None, layout: ImageLayout) -> Patc
         valid_fraction=valid_fraction(valid),
         clipped_fraction=clipped / max(1, values) if layout.sensor == "s2" else None,
         resampling="bilinear" if any(cut.warped for cut in cuts) else "none",
+    )
+
+
+def _whole_array(scene: Scene, resolve: Resolve, layout: ImageLayout) -> PatchPixels:
+    """Return the one patch of an array image."""
+    array = read_array(scene, resolve(scene.bands[0].href), layout)
+    cuts = [Cut(plane, warped=False, clipped=array.clipped) for plane in array.planes]
+    pixels = _assemble(cuts, None, layout)
+    return replace(
+        pixels,
+        original=array.original,
+        resampling="average" if array.averaged else pixels.resampling,
     )
 
 

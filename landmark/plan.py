@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 import shapely
 
 from landmark.answers import Answers
+from landmark.archives import find_images
 from landmark.candidates import gather, number
 from landmark.catalog import find_scenes
-from landmark.choosing import KEEP, Choice, choose_scenes
+from landmark.choosing import KEEP, Choice, choose_scenes, lacking_polarisation
 from landmark.commits import atomic_path
 from landmark.drawing import Sampler
 from landmark.errors import InputError
-from landmark.grid import Frame, check_name
+from landmark.grid import Frame
 from landmark.manifest import Manifest
 from landmark.plan_rows import PLAN_SCHEMA, SceneFacts, plan_rows
 from landmark.progress import Progress
@@ -68,9 +69,9 @@ def make_plan(
         LandmarkError: A catalog does not answer.
     """
     area = open_area(manifest.area)
-    frames: list[Frame] | None = None
+    frames: Sequence[Frame | None] | None = None
     if manifest.grid == "source":
-        scenes, frames = _from_archives(manifest, roots)
+        scenes, frames = find_images(manifest, roots, progress)
     else:
         scenes = find_scenes(manifest, roots, progress, answers)
     completed = complete_scenes(scenes, manifest, roots, progress)
@@ -217,31 +218,14 @@ def _read(path: Path, filters: list[tuple[str, str, str]] | None) -> pa.Table:
     return table
 
 
-def _from_archives(manifest: Manifest, roots: Roots) -> tuple[list[Scene], list[Frame]]:
-    from landmark.archives import reben
-
-    pairs: dict[str, tuple[Scene, Frame]] = {}
-    entries = {roots.root(sensor).entry for sensor in manifest.sensors()}
-    for entry in sorted(entries):
-        for scene, frame in reben.read_archive(Path(entry), manifest):
-            if roots.root(scene.sensor).entry == entry:
-                check_name(frame.name, f"archive {entry}")
-                pairs[frame.name + scene.to_json()] = (scene, frame)
-    if not pairs:
-        raise InputError(f"archive {', '.join(sorted(entries))}: holds no patch")
-    ordered = sorted(pairs.values(), key=lambda pair: (*_plan_order(pair[0]), pair[1].name))
-    return [scene for scene, _ in ordered], [frame for _, frame in ordered]
-
-
-def _plan_order(scene: Scene) -> tuple[str, str, str, str]:
-    return scene.sensor, scene.time, scene.item, scene.to_json()
-
-
 def _choose(completed: Sequence[Completed], manifest: Manifest) -> list[Choice]:
     scenes = [one.scene for one in completed]
     refused = {i: (c.status, c.reason) for i, c in enumerate(completed) if c.status}
     if manifest.grid == "source":  # an archive's patches are chosen by those who published it
-        return [Choice(s, *refused.get(i, (KEEP, ""))) for i, s in enumerate(scenes)]
+        return [
+            Choice(s, *(refused.get(i) or lacking_polarisation(s) or (KEEP, "")))
+            for i, s in enumerate(scenes)
+        ]
     return choose_scenes(scenes, manifest, refused)
 
 

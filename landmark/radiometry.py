@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark.scenes import Evidence
+from landmark.scenes import Evidence, Unit
 
 _UINT16_MAX = 65535
 # Interpolation between whole numbers often hits exact halves (60 m onto 10 m: every weight is a
@@ -30,6 +30,9 @@ _NO_OFFSET_BELOW = 600.0
 # (Sen2Cor's overcorrection reaches about -250, dark ground up to +300). Bright ground alone
 # does not: desert is bright in the infrared, snow and cloud in the visible.
 _OFFSET_FLOOR = (700.0, 1300.0)
+# Median backscatter of land and water is -7 to -25 dB; of linear power 0.003 to 0.2. Noise
+# subtraction leaves powers of some -0.01 (Sentinel-1 thermal noise is about -22 dB).
+_DB_MEDIAN, _NOISE_POWER = -1.0, -0.1
 _VISIBLE = frozenset({"B01", "B02", "B03", "B04"})
 
 
@@ -109,6 +112,21 @@ def valid_power(power: NDArray[np.floating], nodata: float | None) -> NDArray[np
     if nodata is not None:
         good &= power != np.float32(nodata)
     return good
+
+
+def backscatter_unit(values: NDArray[np.floating]) -> Unit | None:
+    """Return the unit that backscatter values show: `db`, `linear`, or None if they prove nothing.
+
+    Power is never below zero (a noise subtraction goes little below), and ground is far below
+    1 in power, so that most of its dB values are negative.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None
+    low, middle = float(finite.min()), float(np.median(finite))
+    if middle < _DB_MEDIAN:
+        return "db"
+    return "linear" if low > _NOISE_POWER and middle >= 0 else None
 
 
 def valid_fraction(valid: NDArray[np.bool_]) -> float:

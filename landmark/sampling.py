@@ -28,6 +28,10 @@ _NAME_CHARACTERS = 120
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.-]")
 
 
+#: Row and column of a frame that is a whole image of an archive, not cut from one.
+WHOLE = -1
+
+
 @dataclass(frozen=True)
 class Cells:
     """Candidate frames of one scene; all arrays have one entry a frame.
@@ -136,9 +140,10 @@ def scene_cells(scene: Scene, min_valid: float) -> Cells:
 def source_cell(scene: Scene, frame: Frame) -> Cells:
     """Return the one frame an archive gives."""
     epsg, x_min, y_max = np.array([frame.epsg], np.int32), *np.array([[frame.x_min], [frame.y_max]])
-    zero = np.zeros(1, dtype=np.int32)
-    whole = _whole(scene, epsg, x_min, y_max) if scene.grid else np.ones(1, dtype=bool)
-    return Cells(epsg, zero, zero, x_min, y_max, whole, base=frame.name)
+    place = np.full(1, WHOLE, dtype=np.int32)
+    cut = scene.grid is None or scene.form == "array"
+    whole = np.ones(1, dtype=bool) if cut else _whole(scene, epsg, x_min, y_max)
+    return Cells(epsg, place, place, x_min, y_max, whole, base=frame.name)
 
 
 def frame_base(item: str) -> str:

@@ -50,6 +50,25 @@ class SourceGrid:
 
 
 @dataclass(frozen=True)
+class SceneEvent:
+    """The event an archive took an image for.
+
+    Attributes:
+        type: `flood`, `fire` or `earthquake`.
+        id: As the archive calls it.
+        start: First day (ISO date), or "".
+        end: Last day, or "".
+        phase: `before`, `during`, `after` or `undated`, seen from the acquisition.
+    """
+
+    type: str
+    id: str
+    start: str = ""
+    end: str = ""
+    phase: str = "undated"
+
+
+@dataclass(frozen=True)
 class Scene:
     """One acquisition of one sensor: everything the plan and the pixel reader need.
 
@@ -82,7 +101,13 @@ class Scene:
         scl: Scene classification file, or None.
         epsg: EPSG code the item states, or None. The header's, in `grid`, is believed.
         grid: Header of the finest band file, filled in by the plan.
-        reference: Label map an archive ships with this patch, or None.
+        reference: Label map or mask an archive ships with this image, or None.
+        form: `raster`: georeferenced files; `array`: a 120 x 120 px array that is one patch.
+        tags: Labels an archive gives the image, in its own words.
+        tags_level: What they are said of: `image` (the patch), `tile` (a larger image), or "".
+        event: The event it was taken for, or None.
+        split: Split the archive puts the image in: `train`, `val`, `corpus` or "".
+        notes: What a user of the patch has to know of place, date and unit.
     """
 
     sensor: Sensor
@@ -113,6 +138,12 @@ class Scene:
     epsg: int | None = None
     grid: SourceGrid | None = None
     reference: BandAsset | None = None
+    form: Literal["raster", "array"] = "raster"
+    tags: tuple[str, ...] = ()
+    tags_level: Literal["image", "tile", ""] = ""
+    event: SceneEvent | None = None
+    split: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def datetime(self) -> dt.datetime:
@@ -128,7 +159,10 @@ class Scene:
         """Return the scene that `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         raw["bands"] = tuple(BandAsset(**band) for band in raw["bands"])
-        raw["polarisations"] = tuple(raw["polarisations"])
+        for name in ("polarisations", "tags", "notes"):
+            raw[name] = tuple(raw.get(name, ()))
+        if raw.get("event") is not None:
+            raw["event"] = SceneEvent(**raw["event"])
         if raw["scl"] is not None:
             raw["scl"] = BandAsset(**raw["scl"])
         if raw["reference"] is not None:

@@ -58,6 +58,7 @@ PROVENANCE = pa.struct(
         ("unit_source", pa.string()),
         ("resampling", pa.string()),
         ("licence", pa.string()),
+        ("notes", pa.list_(pa.string())),
     ]
 )
 LABEL_SOURCE = pa.struct(
@@ -107,6 +108,8 @@ PATCH_FIELDS: tuple[pa.Field, ...] = (
     pa.field("cloud_fraction", pa.float32()),
     pa.field("valid_fraction", pa.float32()),
     pa.field("clipped_fraction", pa.float32()),
+    # An archive's own array, where `image` cannot give it back bit for bit (docs/archives).
+    pa.field("original", pa.binary()),
     pa.field("provenance", PROVENANCE),
 )
 LABEL_FIELDS: tuple[pa.Field, ...] = (

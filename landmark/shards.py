@@ -66,7 +66,8 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 # Frames are compressed already: a dictionary or statistics of them would only cost.
-_OPAQUE = ("image", "scl", "geometry")
+_OPAQUE = ("image", "scl", "geometry", "original")
+_FRAMES = ("image", "scl", "original")
 #: Bytes of a row group may never end a page early: one page per column chunk.
 _ONE_PAGE = 1 << 30
 
@@ -199,7 +200,7 @@ class ShardReader:
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of some columns (None: all columns but the frames)."""
         if columns is None:
-            columns = [n for n in self._file.schema_arrow.names if n not in ("image", "scl")]
+            columns = [n for n in self._file.schema_arrow.names if n not in _FRAMES]
         with self._lock:
             return self._file.read(list(columns))
 

@@ -35,12 +35,14 @@ class Root:
         entry: Catalog file, archive folder, or API URL.
         folder: Folder its relative hrefs start from; "" for an API.
         access: How its remote files are opened (`landmark.signing`).
+        members: Archives only: (name, folder or file) of each; hrefs start with the name.
     """
 
     kind: str
     entry: str
     folder: str
     access: Access = NO_ACCESS
+    members: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Roots:
         if is_url(href):
             return href
         root = self.root(sensor)
+        if root.members:
+            return _in_archive(root, href)
         if not root.folder:
             raise InputError(f"{root.entry}: href {href!r} is no URL, and an API has no folder")
         path = _inside(root.folder, Path(root.folder) / _local(href), href)
@@ -131,6 +135,9 @@ def open_roots(manifest: Manifest, dataset: Dataset, progress: Progress | None =
     sandbox = _open_sandbox(manifest, dataset, progress or Silent())
     roots = {}
     for sensor, catalog in catalogs.items():
+        if catalog.kind == "archive":
+            roots[sensor] = _open_archives(catalog, dataset, progress or Silent())
+            continue
         field = "catalog" if catalog is manifest.catalog else f"{sensor}.catalog"
         root = _open_root(catalog, sandbox, field)
         roots[sensor] = replace(root, access=_access(manifest, sensor, catalog))
@@ -192,16 +199,52 @@ def _open_root(catalog: Catalog, sandbox: Path | None, field: str) -> Root:
     if is_url(href):
         raise InputError(f"{field}.href: {unsigned(href)}: kind {catalog.kind} reads files, no URL")
     path = _normal(Path(_local(href)).absolute())
-    if catalog.kind == "archive":
-        if not path.is_dir():
-            raise InputError(f"{field}.href: {path}: no such folder")
-        return Root("archive", str(path), str(path))
     if path.is_dir():
         names = [path / "catalog.json", path / "collection.json"]
         path = next((name for name in names if name.is_file()), names[0])
     if not path.is_file():
         raise InputError(f"{field}.href: {path}: no such file")
     return Root("local", str(path), str(path.parent))
+
+
+def _open_archives(catalog: Catalog, dataset: Dataset, progress: Progress) -> Root:
+    """Return where a catalog's archives lie; downloads those given by a URL that are not there.
+
+    Raises:
+        MissingArchivesError: Some are not where the manifest says; it says how each is had.
+    """
+    from landmark.archives import about
+    from landmark.archives.about import Missing, MissingArchivesError
+    from landmark.archives.downloads import download
+
+    members, missing = [], []
+    for name, settings in catalog.members().items():
+        if is_url(settings.href):
+            path = download(settings, dataset.cache.absolute() / "archives", progress)
+        else:
+            path = _normal(Path(_local(settings.href)).absolute())
+        members.append((name, str(path)))
+        if not path.exists():
+            missing.append(Missing(name or settings.format, str(path), about(settings.format)))
+    if missing:
+        raise MissingArchivesError(tuple(missing))
+    entry = ", ".join(path for _, path in members)
+    return Root(
+        "archive", entry, members[0][1] if len(members) == 1 else "", members=tuple(members)
+    )
+
+
+def _in_archive(root: Root, href: str) -> str:
+    """Return what to open for an href of one of several archives (or of the only one)."""
+    from landmark.archives.containers import open_path
+
+    locations = dict(root.members)
+    if "" in locations:
+        return open_path(locations[""], href)
+    name, _, inner = href.partition("/")
+    if name not in locations:
+        raise InputError(f"href {href!r}: the manifest names no archive {name!r}")
+    return open_path(locations[name], inner)
 
 
 def _normal(path: Path) -> Path:

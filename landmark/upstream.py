@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from landmark import pixels
+from landmark import hdf5, pixels
 from landmark.errors import LandmarkError
 from landmark.radiometry import offset_evidence
 from landmark.scene_facts import READERS, finest_band
@@ -33,7 +33,11 @@ def _change(scene: Scene, roots: Roots) -> str:
     finest = finest_band(scene)
     for asset in scene.bands:
         try:
-            grid = pixels.read_header(resolve(asset.href), signer=signer)
+            path = resolve(asset.href)
+            if scene.form == "array":
+                hdf5.read_dataset(path)
+                continue
+            grid = pixels.read_header(path, signer, grid=planned)
         except LandmarkError as error:
             return f"{scene.item} {asset.band}: {error}"
         if planned is None:

@@ -1,1 +1,120 @@
-"""Readers of published archives, one module an archive."""
+"""Published archives as a source of scenes: one module an archive, found by its format's name.
+
+Each module has `ABOUT` (what the archive is and where it is had) and `read_images(request)`, which
+reads the archive's own index (a table, a JSON list, the groups of an HDF5 file), not its pixels,
+and yields every image as a scene, with the frame of the one patch it is, or without where patches
+are cut from it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from landmark.archives.about import About
+from landmark.archives.containers import open_container
+from landmark.archives.reading import ArchiveImage, Request
+from landmark.errors import InputError
+from landmark.grid import Frame, check_name
+from landmark.manifest import Catalog, Manifest
+from landmark.progress import Progress
+from landmark.scenes import BandAsset, Scene
+from landmark.sources import Roots
+
+#: Format -> module that reads it.
+MODULES: dict[str, str] = {
+    "reben": "landmark.archives.reben",
+    "bigearthnet-v1": "landmark.archives.bigearthnet_v1",
+    "cabuar": "landmark.archives.cabuar",
+    "mmflood": "landmark.archives.mmflood",
+    "sen12flood": "landmark.archives.sen12flood",
+    "quakeset": "landmark.archives.quakeset",
+    "sen1floods11": "landmark.archives.sen1floods11",
+    "crisislandmark": "landmark.archives.crisislandmark",
+}
+
+
+def about(archive_format: str) -> About:
+    """Return what an archive is and where it is had."""
+    found: About = importlib.import_module(MODULES[archive_format]).ABOUT
+    return found
+
+
+def find_images(
+    manifest: Manifest, roots: Roots, progress: Progress
+) -> tuple[list[Scene], list[Frame | None]]:
+    """Return every image the manifest's archives hold, in plan order, with its frame if it has one.
+
+    Args:
+        manifest: Names the archives; says sensors, bands, time.
+        roots: Where they lie.
+        progress: Told of what archives list but do not hold.
+
+    Raises:
+        InputError: An archive is not what its format says, or holds nothing that was asked for.
+    """
+    images: list[ArchiveImage] = []
+    origins = []
+    for catalog, sensors in _catalogs(manifest):
+        locations = dict(roots.root(sensors[0]).members)
+        for name, settings in catalog.members().items():
+            files = open_container(Path(locations[name]))
+            request = Request(files, locations[name], settings, manifest, sensors, progress.note)
+            origins.append(files.origin)
+            images += [_under(image, name) for image in _read(request)]
+    if not images:
+        raise InputError(f"archive {', '.join(origins)}: holds no image that was asked for")
+    _refuse_twins(images)
+    images.sort(key=lambda image: (image.scene.sensor, image.scene.time, image.scene.item))
+    return [image.scene for image in images], [image.frame for image in images]
+
+
+def _catalogs(manifest: Manifest) -> Iterator[tuple[Catalog, tuple[str, ...]]]:
+    """Yield each distinct catalog with the sensors taken from it."""
+    catalogs = manifest.catalogs()
+    done: list[Catalog] = []
+    for catalog in catalogs.values():
+        if catalog not in done:
+            done.append(catalog)
+            yield catalog, tuple(s for s, other in catalogs.items() if other == catalog)
+
+
+def _read(request: Request) -> Iterator[ArchiveImage]:
+    module = importlib.import_module(MODULES[request.settings.format])
+    for image in module.read_images(request):
+        if image.frame is not None:
+            check_name(image.frame.name, f"archive {request.origin}")
+        yield image
+
+
+def _under(image: ArchiveImage, name: str) -> ArchiveImage:
+    """Return an image whose hrefs begin with its archive's name, where there are several."""
+    if not name:
+        return image
+    scene = image.scene
+
+    def move(asset: BandAsset | None) -> BandAsset | None:
+        return None if asset is None else replace(asset, href=f"{name}/{asset.href}")
+
+    bands = tuple(replace(asset, href=f"{name}/{asset.href}") for asset in scene.bands)
+    return replace(
+        image,
+        scene=replace(scene, bands=bands, scl=move(scene.scl), reference=move(scene.reference)),
+    )
+
+
+def _refuse_twins(images: list[ArchiveImage]) -> None:
+    """Refuse two images that would become one patch."""
+    names = Counter(
+        (i.scene.sensor, i.scene.time, i.frame.name if i.frame is not None else i.scene.item)
+        for i in images
+    )
+    (_, _, name), count = names.most_common(1)[0]
+    if count > 1:
+        raise InputError(
+            f"{count} images are called {name!r} and of one time; two archives of a manifest must "
+            "not hold the same images"
+        )

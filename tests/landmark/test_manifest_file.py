@@ -145,7 +145,7 @@ def test_paths_and_built_in_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert manifest_file.load_manifest("demo").name == "north"  # an existing file is a path
     (tmp_path / "folder").mkdir()
     for name, reason in (
-        ("dem", "no such built-in manifest (did you mean 'demo'?); built in: demo"),
+        ("dem", "no such built-in manifest (did you mean 'demo'?); built in: "),
         ("demo.yml", "demo.yml: no such manifest"),
         ("x/demo", "x/demo: no such manifest"),
         ("./folder", "is a folder"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from landmark import plan
 from landmark.archives import reben
+from landmark.archives.reading import ArchiveImage
 from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.manifest import (
@@ -323,13 +324,14 @@ def test_source_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         catalog=Catalog(kind="archive", format="reben", href=str(tmp_path)),
     )
     for answer in (pairs, pairs[::-1]):
-        monkeypatch.setattr(reben, "read_archive", lambda folder, asked, answer=answer: answer)
+        images = [ArchiveImage(*pair) for pair in answer]
+        monkeypatch.setattr(reben, "read_images", lambda request, images=images: images)
         table = make(asked, tmp_path)
         assert table.column("frame").to_pylist() == [f"{k}_{i}" for k in "rp" for i in range(4)]
         assert {r["status"] for r in table.to_pylist()} == {"keep"}
         assert rows_of(table, frame="p_2")[0]["pair_id"] == "r_2_s1_S1A_20230704T101031"
-    bad = [(pairs[0][0], Frame("../p", 32632, 0.0, 0.0))]
-    monkeypatch.setattr(reben, "read_archive", lambda folder, asked: bad)
+    bad = [ArchiveImage(pairs[0][0], Frame("../p", 32632, 0.0, 0.0))]
+    monkeypatch.setattr(reben, "read_images", lambda request: bad)
     with pytest.raises(InputError, match="cannot be used for a patch"):
         make(asked, tmp_path)
 

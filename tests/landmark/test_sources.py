@@ -130,7 +130,7 @@ def test_missing_catalogs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="reads files, no URL"):
         open_roots(manifest("https://h/catalog.json?sig=1"), data)
     archive = Catalog(kind="archive", format="reben", href=str(tmp_path / "none"))
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="archives are missing: reben"):
         open_roots(manifest("x", catalog=archive, grid="source"), data)
     api = Catalog(kind="api", href="stac.example")
     with pytest.raises(InputError, match=r"no http\(s\) URL"):

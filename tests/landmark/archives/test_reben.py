@@ -11,11 +11,13 @@ import pytest
 import rasterio
 from affine import Affine
 
-from landmark.archives.reben import read_archive
 from landmark.errors import InputError
+from landmark.grid import Frame
 from landmark.manifest import Catalog, Manifest, Period, Sentinel1, Sentinel2
 from landmark.pixels import PatchPixels, read_header, read_patches
+from landmark.scenes import Scene
 from landmark.schema import S2_RESOLUTION, s1_layout, s2_layout
+from tests.landmark.archives.reading import read_images
 
 RGBN = ("B02", "B03", "B04", "B08")
 CORNER = (300_000.0, 5_400_000.0)
@@ -56,6 +58,14 @@ def write(path: Path, column: int, row: int, dtype: str, value: float, size: int
         transform=Affine(size, 0, x, 0, -size, y),
     ) as file:
         file.write(np.full((side, side), value, dtype), 1)
+
+
+def read_archive(folder: Path, manifest: Manifest) -> list[tuple[Scene, Frame]]:
+    found = []
+    for image in read_images("reben", folder, manifest):
+        assert image.frame is not None
+        found.append((image.scene, image.frame))
+    return found
 
 
 @pytest.fixture
@@ -179,7 +189,7 @@ def test_malformed_archives_give_one_line(archive: Path, tmp_path: Path) -> None
     rewrite(patch_id=good[0]["patch_id"].replace("20170613", "20171332"))
     assert "is no date and time" in message()
     rewrite(patch_id=good[0]["patch_id"].replace("33UUP", "34VER"))
-    assert "lists" in message()
+    assert "listed" in message()
     path.write_bytes(b"PAR1 not really PAR1")
     assert "is no table" in message()
     path.unlink()

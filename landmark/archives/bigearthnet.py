@@ -1,0 +1,249 @@
+"""What both versions of BigEarthNet share: names, places, scenes of its patches.
+
+Frames are computed, not read: a patch lies column x 1200 m east and row x 1200 m south of its
+MGRS tile's corner (true of all patches of the sample this was written against, both sensors), so a
+few headers per tile serve half a million patches, and a tile whose headers disagree is read patch
+by patch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from landmark.archives.reading import ArchiveImage, Request, settle_offset
+from landmark.errors import InputError
+from landmark.grid import PIXELS, SIZE_M, Frame
+from landmark.pixels import read_header
+from landmark.scenes import BandAsset, Scene, SourceGrid, Unit
+from landmark.schema import S2_RESOLUTION
+
+#: Community Data License Agreement, Permissive 1.0: what BigEarthNet is published under.
+LICENCE = "CDLA-Permissive-1.0"
+#: Patches whose dark pixels are looked at, one per Sentinel-2 acquisition.
+_EVIDENCE_PATCHES = 32
+
+_Corner = tuple[int, float, float]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch of one sensor, as its name says.
+
+    Attributes:
+        name: Its name, which its files begin with.
+        sensor: `s1` or `s2`.
+        platform: `S2A`, `S1B`, ...
+        time: Acquisition, ISO 8601 UTC.
+        tile: What its column and row are counted in: an MGRS tile.
+        column: Of the tile, eastwards.
+        row: Of the tile, southwards.
+        orbit: Relative orbit, or None.
+        folder: Folder of its band files, relative to the archive.
+        reference: Its label map, relative to the archive, or "".
+        tags: Its labels.
+        split: The split it is published in, in our words.
+        corner: EPSG code, x and y of its upper-left corner where its metadata states them.
+    """
+
+    name: str
+    sensor: str
+    platform: str
+    time: str
+    tile: str
+    column: int
+    row: int
+    orbit: int | None
+    folder: str
+    reference: str = ""
+    tags: tuple[str, ...] = ()
+    split: str = ""
+    corner: _Corner | None = None
+
+    def file(self, band: str) -> str:
+        """Path of a band file, relative to the archive."""
+        return f"{self.folder}/{self.name}_{band}.tif"
+
+
+def match(pattern: re.Pattern[str], name: object, origin: str, version: str) -> re.Match[str]:
+    """Return the parts of a patch name.
+
+    Raises:
+        InputError: It is none.
+    """
+    found = pattern.fullmatch(name) if isinstance(name, str) else None
+    if found is None:
+        raise InputError(f"{origin} {name!r} is no BigEarthNet {version} patch name")
+    return found
+
+
+def acquired(parts: re.Match[str]) -> str:
+    """Return the acquisition time a patch name states, ISO 8601 UTC.
+
+    Raises:
+        InputError: It states none that exists.
+    """
+    stamp = parts["time"]
+    try:
+        return dt.datetime.strptime(stamp, "%Y%m%dT%H%M%S").strftime("%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        raise InputError(f"patch name {parts[0]!r}: {stamp} is no date and time") from None
+
+
+def images(request: Request, patches: Sequence[Patch], provider: str) -> Iterator[ArchiveImage]:
+    """Yield patches as images of one frame each.
+
+    Raises:
+        InputError: The archive lacks a wanted band altogether, or no file of a tile exists.
+    """
+    for sensor in request.sensors:
+        _require_bands(request, sensor, [p for p in patches if p.sensor == sensor])
+    frames = _frames(request, patches)
+    evidence = _evidence(request, [p for p in patches if p.sensor == "s2"], provider)
+    for patch, frame in zip(patches, frames, strict=True):
+        scene = _scene(request, patch, frame, provider, evidence)
+        yield ArchiveImage(scene, frame)
+
+
+def _require_bands(request: Request, sensor: str, patches: list[Patch]) -> None:
+    """Refuse an archive that lacks a wanted band altogether."""
+    wanted = request.bands(sensor)
+    found: set[str] = set()
+    looked = None
+    for patch in _one_per_parent(request, patches):
+        names = set(request.files.names(patch.folder))
+        found |= {band for band in wanted if f"{patch.name}_{band}.tif" in names}
+        looked = patch
+    if patches and looked is None:
+        raise InputError(f"{request.origin}: holds none of the {sensor} patches that are listed")
+    missing = [band for band in wanted if band not in found]
+    if not patches or not missing:
+        return
+    have = ", ".join(band for band in wanted if band in found)
+    mend = f"; set {sensor}.bands: [{have}]" if sensor == "s2" and have else ""
+    raise InputError(
+        f"{request.origin}: BigEarthNet-{sensor.upper()} lacks {', '.join(missing)}{mend}"
+    )
+
+
+def _one_per_parent(request: Request, patches: Iterable[Patch]) -> Iterator[Patch]:
+    """Yield the first patch of each scene (parent folder) whose folder exists."""
+    done: set[tuple[str, str]] = set()
+    for patch in patches:
+        group = (str(PurePosixPath(patch.folder).parent), patch.time)
+        if group not in done and request.files.names(patch.folder):
+            done.add(group)
+            yield patch
+
+
+def _frames(request: Request, patches: Sequence[Patch]) -> list[Frame]:
+    tiles: dict[str, list[Patch]] = {}
+    for patch in patches:
+        if patch.corner is None:
+            tiles.setdefault(patch.tile, []).append(patch)
+    corners = {tile: _tile_corner(request, tile, members) for tile, members in tiles.items()}
+    frames = []
+    for patch in patches:
+        if patch.corner is not None:
+            frames.append(Frame(patch.name, *patch.corner))
+            continue
+        corner = corners[patch.tile] or _corner_by_header(request, patch)
+        if corner is None:
+            raise InputError(
+                f"{request.origin}: no file of patch {patch.name} exists to take its place on "
+                "earth from; complete the archive or leave the patch out of its list"
+            )
+        epsg, x, y = corner
+        frames.append(Frame(patch.name, epsg, x + patch.column * SIZE_M, y - patch.row * SIZE_M))
+    return frames
+
+
+def _tile_corner(request: Request, tile: str, patches: list[Patch]) -> _Corner | None:
+    """Return (EPSG, x, y) of a tile's corner if its first and last patches agree on it."""
+    seen: list[_Corner] = []
+    for order in (patches, patches[::-1]):
+        corners = (_corner_by_header(request, patch) for patch in order)
+        found = next((corner for corner in corners if corner is not None), None)
+        if found is None:
+            raise InputError(
+                f"{request.origin}: lists patches of tile T{tile}, but no file of them exists; "
+                "complete the archive or leave them out of its list"
+            )
+        seen.append(found)
+    return seen[0] if seen[0] == seen[1] else None
+
+
+def _corner_by_header(request: Request, patch: Patch) -> _Corner | None:
+    """Return the tile corner that follows from one patch's header, or None without a file."""
+    names = [patch.file(band) for band in request.bands(patch.sensor)]
+    for name in (*names, *([patch.reference] if patch.reference else [])):
+        if request.files.is_file(name):
+            grid = read_header(request.path(request.files.href(name)))
+            x, y = grid.transform[2], grid.transform[5]
+            return grid.epsg, x - patch.column * SIZE_M, y + patch.row * SIZE_M
+    return None
+
+
+def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
+    """Return what dark pixels of a sample say of the offset, which no name states."""
+    samples = []
+    sample = _one_per_parent(request, patches)
+    for patch, _ in zip(sample, range(_EVIDENCE_PATCHES), strict=False):
+        scene = _scene(request, patch, Frame(patch.name, 0, 0.0, 0.0), provider, "")
+        names = [patch.file(asset.band) for asset in scene.bands]
+        held = [
+            asset
+            for asset, name in zip(scene.bands, names, strict=True)
+            if request.files.is_file(name)
+        ]
+        samples.append(Scene(**{**vars(scene), "bands": tuple(held)}))
+    return settle_offset(request, samples, "BigEarthNet") if samples else ""
+
+
+def _scene(request: Request, patch: Patch, frame: Frame, provider: str, evidence: str) -> Scene:
+    radar = patch.sensor == "s1"
+    bands = request.bands(patch.sensor)
+    resolution = min((S2_RESOLUTION.get(band, 10) for band in bands), default=10)
+    side = PIXELS * 10 // resolution
+    unit: Unit = "dn"
+    unit_source = "archive"
+    stated = request.manifest.s1.unit if radar and request.manifest.s1 is not None else "item"
+    if radar:
+        # dB by value (real patches: VV about -12, VH about -19), stated nowhere in the files.
+        unit = "db" if stated == "item" else stated
+        unit_source = "archive" if stated == "item" else "manifest"
+    files = request.files
+    reference = patch.reference
+    return Scene(
+        sensor="s1" if radar else "s2",
+        provider=provider,
+        collection=f"BigEarthNet-{patch.sensor.upper()}",
+        item=patch.name,
+        platform=patch.platform,
+        time=patch.time,
+        bands=tuple(BandAsset(band, files.href(patch.file(band))) for band in bands),
+        unit=unit,
+        unit_source=unit_source,
+        # Whether S1 is sigma0 or gamma0 is not stated by the publishers' files.
+        quantity="unknown" if radar else "reflectance",
+        mgrs=patch.tile if len(patch.tile) == 5 else "",
+        relative_orbit=patch.orbit,
+        polarisations=bands if radar else (),
+        offset=0,
+        offset_evidence="" if radar else evidence,
+        nodata=None if radar else 0,
+        licence=request.licence(patch.sensor, LICENCE),
+        grid=SourceGrid(
+            frame.epsg,
+            (float(resolution), 0.0, frame.x_min, 0.0, -float(resolution), frame.y_max),
+            side,
+            side,
+        ),
+        reference=BandAsset("reference_map", files.href(reference)) if reference else None,
+        tags=patch.tags,
+        tags_level="image" if patch.tags else "",
+        split=patch.split,
+    )
