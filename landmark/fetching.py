@@ -130,7 +130,8 @@ def fetch(
                 return FetchSummary(plan=summary, seconds=time.monotonic() - started)
             return _run(manifest, dataset, table, summary, options, allowed, progress, started)
     except InputError:
-        if fresh:
+        # What was downloaded is kept: it may be 100 GB, and the manifest is quickly mended.
+        if fresh and not (dataset.cache / "archives").exists():
             shutil.rmtree(root, ignore_errors=True)
         raise
 

@@ -142,3 +142,20 @@ def test_a_zip_by_url_becomes_a_dataset(
     summary = fetch(asked, tmp_path / "data", FetchOptions(workers=1), Silent())
     assert summary.patches > 0
     assert summary.holes == 0
+
+
+def test_a_download_outlives_a_manifest_that_has_to_be_mended(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Breaking, "content", b"PK no zip at all")
+    asked = Manifest(
+        name="test",
+        catalog=Catalog(kind="archive", archives=(Archive(format="mmflood", href=server),)),
+        grid="source",
+        s1=Sentinel1(),
+    )
+    for _ in range(2):
+        with pytest.raises(InputError, match="is no whole zip file"):
+            fetch(asked, tmp_path / "data", FetchOptions(workers=1), Silent())
+    assert len(Breaking.asked) == 1
+    assert not (tmp_path / "data" / "plan.parquet").exists()

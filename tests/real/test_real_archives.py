@@ -217,6 +217,8 @@ def test_real_pieces_with_missing_partners(shared_data: Path, tmp_path: Path) ->
     assert all(row["native_labels"][0].startswith("reben:") for row in patches)
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(1800)  # four commands, one of which trains: slow on a machine that is busy
 def test_the_published_layout_trains_from_its_own_files(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "archives" / "crisislandmark"
     root = tmp_path / "d"

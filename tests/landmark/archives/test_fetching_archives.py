@@ -16,6 +16,7 @@ import rasterio
 from affine import Affine
 from rasterio.warp import Resampling, reproject
 
+from harmonize.explaining import explain
 from harmonize.pipeline import harmonize
 from landmark.archive_settings import Archive
 from landmark.archives.about import MissingArchivesError
@@ -236,6 +237,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     first = make_crisislandmark(base / "first", images())
     archive = Archive(format="crisislandmark", href=str(first))
     return build(manifest(archive, **PUBLISHED), base / "data")
+
+
+def test_explain_names_the_archive_as_the_reason(small: Dataset) -> None:
+    with open_dataset(small.root) as opened:
+        (flood,) = [name for name in opened if name.startswith("mmflood")]
+    found = {name: (state, reason) for name, state, reason in explain(small.root, flood).crises}
+    assert found["Flooded Area"] == ("present", "the archive's own labels say so")
+    assert found["Burned Area"][0] == "unknown"
 
 
 def test_export_to_webdataset(small: Dataset, tmp_path: Path) -> None:
