@@ -174,7 +174,9 @@ class Session:
     def _loader(self) -> Loader:
         # The loss is read at the end of each step, so its arrays are free when the next is taken.
         cuda = self._processes.device.type == "cuda"
-        reading = Reading(workers=self._workers, packed=cuda, reuse=True, pinned=cuda)
+        reading = Reading(
+            workers=self._workers, packed=cuda, floats=not cuda, reuse=True, pinned=cuda
+        )
         return Loader(self._train, self._usable, self._order, reading, self._processes.part)
 
     def _step(self, step: Step) -> float:
