@@ -196,6 +196,24 @@ def test_a_killed_reading_process_is_one_clear_error() -> None:
             list(reading)
 
 
+@pytest.mark.parametrize(
+    "reading", [Reading(workers=0, floats=True), Reading(workers=2, floats=True, reuse=True)]
+)
+def test_floats_are_the_stored_values_cast(splits: dict[str, Split], reading: Reading) -> None:
+    order = Order(COUNTS, 5, 3)
+    with Loader(splits, usable(splits), order, reading) as loader:
+        step = next(loader.steps(Position(3, 0, 2)))
+    for sensor, batch in step.batches.items():
+        assert batch.images.dtype == np.float32
+        stored = splits[sensor].read(batch.rows).astype(np.float32)
+        assert batch.images.tobytes() == stored.tobytes()
+
+
+def test_packed_floats_are_refused() -> None:
+    with pytest.raises(ValueError, match="as stored"):
+        Reading(packed=True, floats=True)
+
+
 @pytest.mark.parametrize("reading", [Reading(workers=0), Reading(workers=2), Reading(processes=1)])
 def test_a_damaged_image_is_named_whoever_reads_it(tmp_path: Path, reading: Reading) -> None:
     make_learnable(tmp_path, {"train": (6, 0)})
