@@ -23,7 +23,7 @@ from harmonize.ems_names import RANKS, LayerName, parse_layer_name
 from harmonize.events import Event, dated, lasting, parse_day
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
-from landmark.vectors import Feature, read_polygons, read_rows, union
+from landmark.vectors import Feature, list_layers, read_polygons, read_rows, union
 
 #: Formats of one layer, best first; a .dbf alone is a table (the image sources).
 _SUFFIXES = (".shp", ".gpkg", ".geojson", ".json", ".dbf")
@@ -117,17 +117,12 @@ def _layers_in(where: str, stem: str, suffix: str) -> Iterator[LayerFile]:
         if name is not None:
             yield LayerFile(name, where)
         return
-    import pyogrio
-
-    try:
-        layers = pyogrio.list_layers(where)[:, 0]
-    except pyogrio.errors.DataSourceError as error:
-        raise InputError(f"{where}: cannot be read as a GeoPackage") from error
+    layers = list_layers(where)
     for layer in layers:
         alone = parse_layer_name(stem) if len(layers) == 1 else None
-        name = parse_layer_name(str(layer)) or alone
+        name = parse_layer_name(layer) or alone
         if name is not None:
-            yield LayerFile(name, where, str(layer))
+            yield LayerFile(name, where, layer)
 
 
 def _files(path: Path) -> Iterator[tuple[str, str]]:

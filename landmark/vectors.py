@@ -275,11 +275,26 @@ def _projected(
     return numbers, local
 
 
-def _read(path: str, layer: str | None) -> Any:
+def list_layers(path: str) -> list[str]:
+    """Return the names of a vector file's layers.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     import pyogrio
 
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        return [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    except pyogrio.errors.DataSourceError as error:
+        missing = "" if Path(path).exists() or "://" in path else " (no such file)"
+        raise InputError(f"{path}: cannot be read as a vector file{missing}") from error
+
+
+def _read(path: str, layer: str | None) -> Any:
+    import pyogrio
+
+    layers = list_layers(path)
+    try:
         if layer is None and len(layers) > 1:
             raise InputError(
                 f"{path}: holds {len(layers)} layers ({', '.join(layers)}); name the one meant as "
