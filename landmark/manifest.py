@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from landmark.label_settings import CaptionRules, EventSource, LabelRules, LabelSource
-from landmark.manifest_model import Model, Period
+from landmark.manifest_model import Model
+from landmark.period import Period
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.
 S2_BANDS: tuple[str, ...] = (
