@@ -78,7 +78,11 @@ class Overlaps:
 
 
 def read_polygons(
-    path: str | Path, layer: str | None = None, point_radius_m: float | None = None
+    path: str | Path,
+    layer: str | None = None,
+    point_radius_m: float | None = None,
+    *,
+    degrees: bool = False,
 ) -> Polygons:
     """Read all polygons of a vector file (any format GDAL reads).
 
@@ -88,11 +92,13 @@ def read_polygons(
         path: The file, or a path of GDAL's (`/vsizip/...`).
         layer: Which layer, of a file that holds several.
         point_radius_m: Points become circles of this radius; None: points are refused.
+        degrees: Take a file without CRS, whose coordinates could all be degrees, as longitude
+            and latitude (some deliveries lack the .prj), instead of refusing it.
 
     Raises:
         InputError: The file cannot be read, holds several layers or no CRS, or other geometries.
     """
-    found = read_features(path, layer)
+    found = read_features(path, layer, degrees=degrees)
     allowed = _AREAS if point_radius_m is None else _AREAS + _POINTS
     others = sorted({f.geometry.geom_type for f in found.features} - set(allowed))
     if others:
@@ -106,10 +112,8 @@ def read_polygons(
     return Polygons(features, found.fields, found.dropped)
 
 
-def read_features(path: str | Path, layer: str | None = None) -> Polygons:
+def read_features(path: str | Path, layer: str | None = None, *, degrees: bool = False) -> Polygons:
     """Read all features of a vector file, of any geometry; arguments as `read_polygons`.
-
-    A file without CRS whose coordinates are all degrees is taken as longitude and latitude.
 
     Raises:
         InputError: The file cannot be read, holds several layers, or no CRS.
@@ -121,7 +125,8 @@ def read_features(path: str | Path, layer: str | None = None) -> Polygons:
     geometries = kept.geometry.force_2d()
     if frame.crs is None:
         west, south, east, north = geometries.total_bounds if len(kept) else (0, 0, 0, 0)
-        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        fits = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
+        if not (degrees and fits):
             raise InputError(
                 f"{path}: states no CRS (a shapefile needs its .prj); write one with ogr2ogr -a_srs"
             )
