@@ -189,7 +189,7 @@ def _events_of(
     sources = _image_days(_best(files, "source"))
     found: dict[str, list[Feature]] = defaultdict(list)
     for file in _best(files, "observed"):
-        for feature in read_polygons(file.path, file.layer, source.radius_m).features:
+        for feature in _polygons(file, source.radius_m):
             kind = _type_of(feature, source)
             if kind is not None and kind != "earthquake":
                 found[kind].append(feature)
@@ -232,12 +232,13 @@ def _best(files: Sequence[LayerFile], layer: str) -> list[LayerFile]:
     return [file for file in own if order(file) == best]
 
 
+def _polygons(file: LayerFile, radius_m: float | None = None) -> tuple[Feature, ...]:
+    """Read a layer; where its .prj is missing it is in degrees, or the file is refused."""
+    return read_polygons(file.path, file.layer, radius_m, degrees=True).features
+
+
 def _union_of(files: Sequence[LayerFile]) -> Any | None:
-    geometries = [
-        feature.geometry
-        for file in files
-        for feature in read_polygons(file.path, file.layer).features
-    ]
+    geometries = [feature.geometry for file in files for feature in _polygons(file)]
     return union(geometries) if geometries else None
 
 
@@ -253,7 +254,7 @@ def _damaged(files: Sequence[LayerFile], source: EventSource) -> Iterator[Featur
     if source.type != "earthquake":
         return
     for file in files:
-        for feature in read_polygons(file.path, file.layer, source.radius_m).features:
+        for feature in _polygons(file, source.radius_m):
             grade = str(_value(feature.attributes, "damage_gra") or "").strip().lower()
             if _GRADES.get(grade, 0) >= _LEAST[source.min_grade]:
                 yield feature

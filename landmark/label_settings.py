@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from landmark.manifest_model import Model, Period
+from landmark.manifest_model import Model
+from landmark.period import Period
 
 #: Kinds of land-cover source that name files of their own; `reference-map` comes with an archive.
 LabelKind = Literal[

@@ -82,7 +82,11 @@ def read_polygons(
     layer: str | None = None,
     point_radius_m: float | None = None,
     *,
+<<<<<<< HEAD
     points: bool = False,
+=======
+    degrees: bool = False,
+>>>>>>> issue-6
 ) -> Polygons:
     """Read all polygons of a vector file (any format GDAL reads).
 
@@ -92,13 +96,23 @@ def read_polygons(
         path: The file, or a path of GDAL's (`/vsizip/...`).
         layer: Which layer, of a file that holds several.
         point_radius_m: Points become circles of this radius; None: points are refused.
+<<<<<<< HEAD
         points: Whether points are welcome as they are (a feature's geometry may then be one).
+=======
+        degrees: Take a file without CRS, whose coordinates could all be degrees, as longitude
+            and latitude (some deliveries lack the .prj), instead of refusing it.
+>>>>>>> issue-6
 
     Raises:
         InputError: The file cannot be read, holds several layers or no CRS, or other geometries.
     """
+<<<<<<< HEAD
     found = read_features(path, layer)
     allowed = _AREAS + _POINTS if points or point_radius_m is not None else _AREAS
+=======
+    found = read_features(path, layer, degrees=degrees)
+    allowed = _AREAS if point_radius_m is None else _AREAS + _POINTS
+>>>>>>> issue-6
     others = sorted({f.geometry.geom_type for f in found.features} - set(allowed))
     if others:
         raise InputError(f"{path}: holds geometries of type {others[0]}; polygons are needed")
@@ -111,10 +125,8 @@ def read_polygons(
     return Polygons(features, found.fields, found.dropped)
 
 
-def read_features(path: str | Path, layer: str | None = None) -> Polygons:
+def read_features(path: str | Path, layer: str | None = None, *, degrees: bool = False) -> Polygons:
     """Read all features of a vector file, of any geometry; arguments as `read_polygons`.
-
-    A file without CRS whose coordinates are all degrees is taken as longitude and latitude.
 
     Raises:
         InputError: The file cannot be read, holds several layers, or no CRS.
@@ -126,7 +138,8 @@ def read_features(path: str | Path, layer: str | None = None) -> Polygons:
     geometries = kept.geometry.force_2d()
     if frame.crs is None:
         west, south, east, north = geometries.total_bounds if len(kept) else (0, 0, 0, 0)
-        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        fits = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
+        if not (degrees and fits):
             raise InputError(
                 f"{path}: states no CRS (a shapefile needs its .prj); write one with ogr2ogr -a_srs"
             )
