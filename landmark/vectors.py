@@ -82,11 +82,8 @@ def read_polygons(
     layer: str | None = None,
     point_radius_m: float | None = None,
     *,
-<<<<<<< HEAD
     points: bool = False,
-=======
     degrees: bool = False,
->>>>>>> issue-6
 ) -> Polygons:
     """Read all polygons of a vector file (any format GDAL reads).
 
@@ -96,23 +93,15 @@ def read_polygons(
         path: The file, or a path of GDAL's (`/vsizip/...`).
         layer: Which layer, of a file that holds several.
         point_radius_m: Points become circles of this radius; None: points are refused.
-<<<<<<< HEAD
         points: Whether points are welcome as they are (a feature's geometry may then be one).
-=======
         degrees: Take a file without CRS, whose coordinates could all be degrees, as longitude
             and latitude (some deliveries lack the .prj), instead of refusing it.
->>>>>>> issue-6
 
     Raises:
         InputError: The file cannot be read, holds several layers or no CRS, or other geometries.
     """
-<<<<<<< HEAD
-    found = read_features(path, layer)
-    allowed = _AREAS + _POINTS if points or point_radius_m is not None else _AREAS
-=======
     found = read_features(path, layer, degrees=degrees)
-    allowed = _AREAS if point_radius_m is None else _AREAS + _POINTS
->>>>>>> issue-6
+    allowed = _AREAS + _POINTS if points or point_radius_m is not None else _AREAS
     others = sorted({f.geometry.geom_type for f in found.features} - set(allowed))
     if others:
         raise InputError(f"{path}: holds geometries of type {others[0]}; polygons are needed")
