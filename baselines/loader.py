@@ -142,7 +142,8 @@ class Split:
         Args:
             rows: Rows of the split, in any order.
             pool: None: this thread decodes.
-            out: Where to put them, of `shape`; None: a new array.
+            out: Where to put them, of `shape` and the stored dtype (or, not packed, one it casts
+                to safely); None: a new array.
             packed: Native planes one after another instead of (bands, 120, 120).
 
         Raises:
@@ -301,7 +302,10 @@ class Loader:
         largest = {s: -(-count // part[1]) for s, count in order.largest.items()}
         self._room = Room(
             {
-                sensor: (np.dtype(split.layout.dtype), self._shape(split, largest[sensor]))
+                sensor: (
+                    self._reading.dtype(split.layout.dtype),
+                    self._shape(split, largest[sensor]),
+                )
                 for sensor, split in self._splits.items()
                 if sensor in largest
             }
@@ -358,10 +362,14 @@ class Loader:
         batches = {}
         for sensor, whole in rows.items():
             own = share(whole, self._part)
-            out = None if slot is None else slot[sensor][: len(own)]
-            images = self._splits[sensor].read(
-                own, self._pool, out=out, packed=self._reading.packed
-            )
+            split = self._splits[sensor]
+            if slot is None:
+                out = np.empty(
+                    self._shape(split, len(own)), self._reading.dtype(split.layout.dtype)
+                )
+            else:
+                out = slot[sensor][: len(own)]
+            images = split.read(own, self._pool, out=out, packed=self._reading.packed)
             batches[sensor] = Batch(own, images)
         return Step(number, batches, rows)
 

@@ -33,6 +33,8 @@ class Reading:
             cannot keep a device busy: threads here already decode side by side.
         packed: Give native planes as stored, (n, values), to be spread on the device
             (`baselines.scaling.unpack`): half the bytes to move. Else (n, bands, 120, 120).
+        floats: Give float32 (values as stored): coarse bands are spread and cast in one pass, for
+            a device that is this CPU. Not with `packed`.
         reuse: Arrays are taken again: a step's are valid until the next step is asked for.
         pinned: Page-locked arrays, for transfers to a CUDA device beside the computing.
     """
@@ -40,8 +42,17 @@ class Reading:
     workers: int | None = None
     processes: int = 0
     packed: bool = False
+    floats: bool = False
     reuse: bool = False
     pinned: bool = False
+
+    def __post_init__(self) -> None:
+        if self.packed and self.floats:
+            raise ValueError("packed planes are given as stored")
+
+    def dtype(self, stored: str) -> np.dtype[Any]:
+        """Return the type of images that are stored as `stored`."""
+        return np.dtype(np.float32 if self.floats else stored)
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,13 @@ class Session:
         else:
             # The loss is read at the end of each step, so its arrays are free for the next.
             cuda = self._processes.device.type == "cuda"
-            reading = Reading(workers=self._sitting.workers, packed=cuda, reuse=True, pinned=cuda)
+            reading = Reading(
+                workers=self._sitting.workers,
+                packed=cuda,
+                floats=not cuda,
+                reuse=True,
+                pinned=cuda,
+            )
             loader = Loader(data.train, data.usable, self._order, reading, part)
             found = stack.enter_context(loader).steps(start)
         return stack.enter_context(contextlib.closing(found))

@@ -110,7 +110,9 @@ def value_of(metric: str, measured: Measurement) -> float:
 def measure(step: str, root: Path, size: int) -> Measurement:
     """Run one step in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.labels_only", "--step", step, "--root", str(root)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # As a module from the project's folder: beside this script lies one named as a package of ours.
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
     told = json.loads(done.stdout.splitlines()[-1])
     print(f"{step} of {size:,}: {told}", file=sys.stderr, flush=True)
     return Measurement(size, told["cpu_s"], told["wall_s"], {"peak_mb": told["peak_mb"]})

@@ -132,18 +132,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check_equal(served)
         rows: list[Row] = []
         versions = _versions(parsed.peers_python, names)
+        rows += _sizes(size, count, versions)
         for case in cases:
             rows += _run_case(case, served, options.runs, versions)
-        rows += _sizes(size, count, versions)
+            # After each case: a long run that is stopped has told what it measured.
+            write_results(_report(rows, count, parsed.without or ()), options)
     finally:
         for one in served.values():
             one.close()
         shutil.rmtree(folder)
+
+
+def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
     text = TEXT.format(count=count, scenes=len(s2_patches(shared_data())))
-    left_out = [f"{name} (left out of this run)" for name in parsed.without or ()]
+    left_out = [f"{name} (left out of this run)" for name in without]
     title = "Loader: epochs in ours and the peers' formats"
-    report = Report("loader", title, rows, text, FINDINGS, (*NOT_MEASURED, *left_out))
-    write_results(report, options)
+    return Report("loader", title, rows, text, FINDINGS, (*NOT_MEASURED, *left_out))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ TEXT = """
 {count} Sentinel-2 samples of 12 bands: {scenes} real patches in the symmetries of the square;
 batches of 32; warm page cache; every subject in a process of its own and giving the same pixels
 (compared before the first round). Tensors are float32 `[32, 12, 120, 120]`: subjects that store
-uint16 are cast once per batch into memory that is taken again, the same for all. Case
+uint16 are cast once per batch into memory that is taken again, the same for all; ours
+casts as it spreads coarse bands. Case
 `shuffled-w0-uint16` leaves the cast out; there `ours-packed` hands over the native planes, as for
 a device that spreads them itself. `ours` stores native 10, 20 and 60 m planes, `ours-equal` the
 same upsampled content as the peers. `w2`: `ours` with two reading processes, `ours-threads` with

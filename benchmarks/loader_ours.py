@@ -24,6 +24,7 @@ class Landmark:
 
     def __init__(self, *, equal: bool = False, threads: bool = False, packed: bool = False) -> None:
         self._equal, self._threads, self._packed = equal, threads, packed
+        self._floats = False
         self._loaders: dict[int, Any] = {}
 
     def write(self, samples: np.ndarray, folder: Path) -> None:
@@ -54,6 +55,14 @@ class Landmark:
             raise ValueError("no patches")
         self._split = split
 
+    def want(self, dtype: str) -> None:
+        """Be told the tensor type of the case: the loader spreads and casts in one pass."""
+        if self._floats != (dtype == "float32"):
+            self._floats = dtype == "float32"
+            for loader in self._loaders.values():
+                loader.close()
+            self._loaders = {}
+
     def batches(self, epoch: Epoch) -> Iterator[torch.Tensor]:
         from baselines.sampling import Position
 
@@ -61,11 +70,15 @@ class Landmark:
             # In order, and nothing read ahead where there are no workers: as the peers do.
             for start in range(0, len(self._split), BATCH):
                 rows = np.arange(start, min(start + BATCH, len(self._split)))
-                yield torch.from_numpy(self._split.read(rows, packed=self._packed))
+                out: np.ndarray = np.empty(self._split.shape(len(rows)), self._dtype())
+                yield torch.from_numpy(self._split.read(rows, out=out))
             return
         loader = self._loader(epoch.workers)
         for step in loader.steps(Position(0, epoch.number, 0)):
             yield torch.from_numpy(step.batches["s2"].images)
+
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32 if self._floats else np.uint16)
 
     def _loader(self, workers: int) -> Any:
         from baselines.loader import Loader
@@ -77,6 +90,7 @@ class Landmark:
                 workers=workers if self._threads else 0,
                 processes=0 if self._threads else workers,
                 packed=self._packed,
+                floats=self._floats and not self._packed,
                 reuse=True,
             )
             order = Order({"s2": len(self._split)}, BATCH, 0)

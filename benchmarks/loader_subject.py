@@ -48,6 +48,8 @@ def main() -> None:
 def _run(subject: Any, order: dict[str, Any], target: torch.Tensor) -> dict[str, Any]:
     epoch = Epoch(order["number"], order["shuffled"], order["workers"])
     totals = {"sum": 0}
+    if hasattr(subject, "want"):
+        subject.want(order["dtype"])
 
     def work() -> float:
         count = 0

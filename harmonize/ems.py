@@ -23,7 +23,7 @@ from harmonize.ems_names import RANKS, LayerName, parse_layer_name
 from harmonize.events import Event, dated, lasting, parse_day
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
-from landmark.vectors import Feature, read_polygons, read_rows, union
+from landmark.vectors import Feature, list_layers, read_polygons, read_rows, union
 
 #: Formats of one layer, best first; a .dbf alone is a table (the image sources).
 _SUFFIXES = (".shp", ".gpkg", ".geojson", ".json", ".dbf")
@@ -117,17 +117,12 @@ def _layers_in(where: str, stem: str, suffix: str) -> Iterator[LayerFile]:
         if name is not None:
             yield LayerFile(name, where)
         return
-    import pyogrio
-
-    try:
-        layers = pyogrio.list_layers(where)[:, 0]
-    except pyogrio.errors.DataSourceError as error:
-        raise InputError(f"{where}: cannot be read as a GeoPackage") from error
+    layers = list_layers(where)
     for layer in layers:
         alone = parse_layer_name(stem) if len(layers) == 1 else None
-        name = parse_layer_name(str(layer)) or alone
+        name = parse_layer_name(layer) or alone
         if name is not None:
-            yield LayerFile(name, where, str(layer))
+            yield LayerFile(name, where, layer)
 
 
 def _files(path: Path) -> Iterator[tuple[str, str]]:
@@ -194,7 +189,7 @@ def _events_of(
     sources = _image_days(_best(files, "source"))
     found: dict[str, list[Feature]] = defaultdict(list)
     for file in _best(files, "observed"):
-        for feature in read_polygons(file.path, file.layer, source.radius_m).features:
+        for feature in _polygons(file, source.radius_m):
             kind = _type_of(feature, source)
             if kind is not None and kind != "earthquake":
                 found[kind].append(feature)
@@ -237,12 +232,13 @@ def _best(files: Sequence[LayerFile], layer: str) -> list[LayerFile]:
     return [file for file in own if order(file) == best]
 
 
+def _polygons(file: LayerFile, radius_m: float | None = None) -> tuple[Feature, ...]:
+    """Read a layer; where its .prj is missing it is in degrees, or the file is refused."""
+    return read_polygons(file.path, file.layer, radius_m, degrees=True).features
+
+
 def _union_of(files: Sequence[LayerFile]) -> Any | None:
-    geometries = [
-        feature.geometry
-        for file in files
-        for feature in read_polygons(file.path, file.layer).features
-    ]
+    geometries = [feature.geometry for file in files for feature in _polygons(file)]
     return union(geometries) if geometries else None
 
 
@@ -258,7 +254,7 @@ def _damaged(files: Sequence[LayerFile], source: EventSource) -> Iterator[Featur
     if source.type != "earthquake":
         return
     for file in files:
-        for feature in read_polygons(file.path, file.layer, source.radius_m).features:
+        for feature in _polygons(file, source.radius_m):
             grade = str(_value(feature.attributes, "damage_gra") or "").strip().lower()
             if _GRADES.get(grade, 0) >= _LEAST[source.min_grade]:
                 yield feature

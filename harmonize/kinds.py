@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from harmonize.corine import CLC_CODES, NODATA_CODES
 from harmonize.dynamic_world import LABELS
-from landmark.manifest_model import Period
+from landmark.period import Period
 
 #: `<sensing>_<processing>_T<MGRS>`, the id of a Dynamic World image (Earth Engine catalogue).
 #: or `dw_<day>_`, as `harmonize.earth_engine` names its composites.

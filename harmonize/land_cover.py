@@ -177,7 +177,8 @@ def native_picture(
     """Return a source's native codes on the first patch, (120, 120), and where they cover it."""
     frame, day, reference = patches.frames[0], patches.days[0], patches.references[0]
     if source.settings.kind == "reference-map":
-        paths = [reference] if reference is not None else []
+        fits = reference is not None and _in_time(source, day, rules)
+        paths = [reference] if reference is not None and fits else []
     else:
         order = nearest_first(source.files, day, _most_days(source, rules))
         paths = [source.paths[k] for k in order]
@@ -293,13 +294,22 @@ def _most_days(source: Source, rules: LabelRules) -> float | None:
     return min(limits) if limits else None
 
 
+def _in_time(source: Source, day: dt.date, rules: LabelRules) -> bool:
+    """Tell whether maps that ship with patches are near enough to an acquisition."""
+    most = _most_days(source, rules)
+    age = LabelFile("", source.settings.period or source.kind.period).days_from(day)
+    return most is None or (age is not None and age <= most)
+
+
 def _count(source: Source, patches: Patches, rules: LabelRules) -> Counts:
     if source.table is not None:
         return tables.count(source.table, patches.names, source.crosswalk)
     if source.settings.kind == "reference-map":
-        return reference_maps.count(
-            patches.references, patches.frames, source.settings.nodata, patches.masks
-        )
+        maps = [
+            reference if _in_time(source, day, rules) else None
+            for reference, day in zip(patches.references, patches.days, strict=True)
+        ]
+        return reference_maps.count(maps, patches.frames, source.settings.nodata, patches.masks)
     most = _most_days(source, rules)
     groups: dict[tuple[int, ...], list[int]] = {}
     orders: dict[dt.date, tuple[int, ...]] = {}

@@ -21,6 +21,7 @@ from landmark.grid import PIXELS, Frame
 from landmark.projections import transformer
 from landmark.raster_files import NOTHING
 from landmark.rasters import Counts, count_pictures, frame_blocks
+from landmark.vectors import list_layers
 
 SUFFIXES = frozenset({".gpkg", ".gdb", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".zip"})
 #: Edges are cut to this length before they are projected, m: a chord of 1 km bends by less than
@@ -178,8 +179,8 @@ def _burn(picture: NDArray[np.int32], frame: Frame, shapes: list[tuple[Any, int]
 def _info(path: str, layer: str | None) -> dict[str, Any]:
     import pyogrio
 
+    layers = list_layers(path)
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
         if layer is None and len(layers) > 1:
             raise InputError(
                 f"{path}: holds {len(layers)} layers ({', '.join(layers)}); name one as `layer`"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from landmark.errors import InputError
 from landmark.label_settings import LabelCatalog
 from landmark.local_catalog import read_items
-from landmark.manifest_model import Period
+from landmark.period import Period
 from landmark.sources import is_url, unsigned
 from landmark.stac_api import StacApi
 from landmark.stac_items import AreaShape, Item, footprint, in_area, in_period, interval

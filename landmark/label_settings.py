@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from landmark.manifest_model import Model, Period
+from landmark.manifest_model import Model
+from landmark.period import Period
 
 #: Kinds of label source; `reference-map` and `archive` come with an archive, others name files.
 LabelKind = Literal[

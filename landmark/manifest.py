@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from landmark.catalog_rules import Catalog, FileAccess
 from landmark.label_settings import CaptionRules, EventSource, LabelRules, LabelSource
-from landmark.manifest_model import Area, Model, Period
+from landmark.manifest_model import Area, Model
 from landmark.manifest_splits import Queries, Splits
+from landmark.period import Period
 from landmark.sampling_rules import AroundEvents, Looks, Sampling, Strata
 
 #: Sentinel-2 bands in the order of `image`: the L2A bands, B8A after B08, no B10.

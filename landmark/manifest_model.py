@@ -1,8 +1,7 @@
-"""What all parts of the manifest are made of: the strict model, areas, and spans of days."""
+"""What all parts of the manifest are made of: the strict model, and areas."""
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -42,17 +41,4 @@ class Area(Model):
                     "bbox must be west, south, east, north with west < east (or less than half "
                     "way round across the 180th meridian) and south < north"
                 )
-        return self
-
-
-class Period(Model):
-    """When: both days are included (UTC)."""
-
-    start: dt.date = Field(description="First day, YYYY-MM-DD.")
-    end: dt.date = Field(description="Last day, YYYY-MM-DD.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.start > self.end:
-            raise ValueError(f"start {self.start} is after end {self.end}: swap the two dates")
         return self

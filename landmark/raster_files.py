@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
+from landmark.opening import GDAL_OPTIONS, is_remote
 from landmark.projections import is_geographic, same_crs, transformer
 
 #: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
@@ -158,7 +160,9 @@ class RasterLibrary:
 
         dataset = self._dataset(header)
         try:
-            block = _whole_numbers(dataset.read(1, window=Window(*window)), header)
+            with _settings(header.path):
+                values = dataset.read(1, window=Window(*window))
+            block = _whole_numbers(values, header)
             if header.masked:
                 mapped = dataset.read_masks(1, window=Window(*window)) != 0
                 block = np.where(mapped, block.astype(np.int32), NOTHING)
@@ -176,7 +180,8 @@ class RasterLibrary:
         dataset = self._dataset(header)
         numbers = list(range(1, bands + 1))
         try:
-            planes = dataset.read(numbers, window=Window(*window)).astype(np.float32)
+            with _settings(header.path):
+                planes = dataset.read(numbers, window=Window(*window)).astype(np.float32)
             if header.masked:
                 planes[:, dataset.read_masks(1, window=Window(*window)) == 0] = np.nan
         except RasterioError as error:
@@ -298,13 +303,22 @@ def open_raster(path: str) -> Any:
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _settings(path):
             # A missing georeference is reported below, as an error with the file's name.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioIOError as error:
-        missing = "" if Path(path).exists() or "://" in path else " (no such file)"
+        if is_remote(path):
+            raise LandmarkError(f"{path}: cannot be opened as a raster: {error}") from error
+        missing = "" if Path(path).exists() else " (no such file)"
         raise InputError(f"{path}: cannot be read as a raster{missing}") from error
+
+
+def _settings(path: str) -> contextlib.AbstractContextManager[Any]:
+    """Return GDAL's settings for a path: time limits and retries where it is remote."""
+    import rasterio
+
+    return rasterio.Env(**GDAL_OPTIONS) if is_remote(path) else contextlib.nullcontext()
 
 
 def _header_of(dataset: Any, path: str, bands: int = 1) -> RasterHeader:

@@ -83,6 +83,7 @@ def read_polygons(
     point_radius_m: float | None = None,
     *,
     points: bool = False,
+    degrees: bool = False,
 ) -> Polygons:
     """Read all polygons of a vector file (any format GDAL reads).
 
@@ -93,11 +94,13 @@ def read_polygons(
         layer: Which layer, of a file that holds several.
         point_radius_m: Points become circles of this radius; None: points are refused.
         points: Whether points are welcome as they are (a feature's geometry may then be one).
+        degrees: Take a file without CRS, whose coordinates could all be degrees, as longitude
+            and latitude (some deliveries lack the .prj), instead of refusing it.
 
     Raises:
         InputError: The file cannot be read, holds several layers or no CRS, or other geometries.
     """
-    found = read_features(path, layer)
+    found = read_features(path, layer, degrees=degrees)
     allowed = _AREAS + _POINTS if points or point_radius_m is not None else _AREAS
     others = sorted({f.geometry.geom_type for f in found.features} - set(allowed))
     if others:
@@ -111,10 +114,8 @@ def read_polygons(
     return Polygons(features, found.fields, found.dropped)
 
 
-def read_features(path: str | Path, layer: str | None = None) -> Polygons:
+def read_features(path: str | Path, layer: str | None = None, *, degrees: bool = False) -> Polygons:
     """Read all features of a vector file, of any geometry; arguments as `read_polygons`.
-
-    A file without CRS whose coordinates are all degrees is taken as longitude and latitude.
 
     Raises:
         InputError: The file cannot be read, holds several layers, or no CRS.
@@ -126,7 +127,8 @@ def read_features(path: str | Path, layer: str | None = None) -> Polygons:
     geometries = kept.geometry.force_2d()
     if frame.crs is None:
         west, south, east, north = geometries.total_bounds if len(kept) else (0, 0, 0, 0)
-        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        fits = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
+        if not (degrees and fits):
             raise InputError(
                 f"{path}: states no CRS (a shapefile needs its .prj); write one with ogr2ogr -a_srs"
             )
@@ -275,11 +277,26 @@ def _projected(
     return numbers, local
 
 
-def _read(path: str, layer: str | None) -> Any:
+def list_layers(path: str) -> list[str]:
+    """Return the names of a vector file's layers.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     import pyogrio
 
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        return [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    except pyogrio.errors.DataSourceError as error:
+        missing = "" if Path(path).exists() or "://" in path else " (no such file)"
+        raise InputError(f"{path}: cannot be read as a vector file{missing}") from error
+
+
+def _read(path: str, layer: str | None) -> Any:
+    import pyogrio
+
+    layers = list_layers(path)
+    try:
         if layer is None and len(layers) > 1:
             raise InputError(
                 f"{path}: holds {len(layers)} layers ({', '.join(layers)}); name the one meant as "

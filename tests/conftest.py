@@ -12,8 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 import pytest_socket
+
+# A slow machine is no fault of the code: no test is judged by time.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 

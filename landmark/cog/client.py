@@ -1,8 +1,7 @@
 """Parts of files over HTTP: bounded per host, retried where that helps, right or an error.
 
-urllib3 and not obstore: status codes, Retry-After and the place where a body broke off are first
-hand, so each fault can be told from the others; at equal ranges the two take about the same time
-(docs/pixels.md).
+urllib3 and not obstore, which needs less CPU time: status codes, Retry-After and the place where a
+body broke off are first hand here, so each fault can be told from the others (docs/pixels.md).
 """
 
 from __future__ import annotations

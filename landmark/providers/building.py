@@ -68,6 +68,12 @@ def by_metadata(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
     return Offset(dn, "item")
 
 
+def by_statement(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
+    """Return what the item or asset states; where it states nothing, by the baseline."""
+    stated = by_metadata(item, asset, baseline)
+    return by_baseline(item, asset, baseline) if stated.source == UNKNOWN_OFFSET else stated
+
+
 def sentinel2(
     item: Item,
     context: ItemContext,

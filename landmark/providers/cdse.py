@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from landmark.errors import InputError
 from landmark.manifest import S2_BANDS, Sentinel1
 from landmark.providers import COPERNICUS_LICENCE, GRD_REASON, ItemContext, Provider
-from landmark.providers.building import Offset, by_baseline, by_metadata, sentinel2
-from landmark.scenes import UNKNOWN_OFFSET, Scene
+from landmark.providers.building import by_statement, sentinel2
+from landmark.scenes import Scene
 from landmark.schema import S2_RESOLUTION
 from landmark.signing import Access
 from landmark.stac_items import Item
@@ -32,15 +30,9 @@ def scene_of(item: Item, context: ItemContext) -> Scene:
         context.source,
         provider=NAME,
         keys=_KEYS,
-        offset=stated_offset,
+        offset=by_statement,
         licence=COPERNICUS_LICENCE,
     )
-
-
-def stated_offset(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
-    """Return the asset's `raster:offset`; where it is missing, by the baseline."""
-    stated = by_metadata(item, asset, baseline)
-    return by_baseline(item, asset, baseline) if stated.source == UNKNOWN_OFFSET else stated
 
 
 PROVIDER = Provider(

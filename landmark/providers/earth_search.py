@@ -12,13 +12,7 @@ from typing import Any
 from landmark.errors import InputError
 from landmark.manifest import Sentinel1
 from landmark.providers import COPERNICUS_LICENCE, GRD_REASON, ItemContext, Provider
-from landmark.providers.building import (
-    OFFSET_BASELINE,
-    Offset,
-    by_baseline,
-    by_metadata,
-    sentinel2,
-)
+from landmark.providers.building import OFFSET_BASELINE, Offset, by_statement, sentinel2
 from landmark.scenes import UNKNOWN_OFFSET, Scene
 from landmark.stac_items import Item
 
@@ -53,7 +47,7 @@ def scene_of(item: Item, context: ItemContext) -> Scene:
     """
     if isinstance(context.source, Sentinel1):
         raise InputError(f"s1: collection sentinel-1-grd {GRD_REASON}")
-    rule = collection_1_offset if item.get("collection") == COLLECTION_1 else legacy_offset
+    rule = by_statement if item.get("collection") == COLLECTION_1 else legacy_offset
     return sentinel2(
         item,
         context,
@@ -63,12 +57,6 @@ def scene_of(item: Item, context: ItemContext) -> Scene:
         offset=rule,
         licence=COPERNICUS_LICENCE,
     )
-
-
-def collection_1_offset(item: Item, asset: dict[str, Any], baseline: str) -> Offset:
-    """Return the asset's own `raster:bands` offset; where it is missing, by the baseline."""
-    stated = by_metadata(item, asset, baseline)
-    return by_baseline(item, asset, baseline) if stated.source == UNKNOWN_OFFSET else stated
 
 
 def legacy_offset(item: Item, asset: dict[str, Any], baseline: str) -> Offset:

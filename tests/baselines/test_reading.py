@@ -183,7 +183,7 @@ def test_a_step_that_is_held_is_never_written_to() -> None:
         first.close()
         for number, arrays in enumerate(processes.read(iter(steps[::-1]))):
             assert (arrays["s1"] == steps[39 - number]["s1"][:, None]).all()
-    assert not list(Path("/dev/shm").glob("landmark-*"))
+    assert not processes._shared.path.exists()
 
 
 def test_a_killed_reading_process_is_one_clear_error() -> None:
@@ -194,6 +194,24 @@ def test_a_killed_reading_process_is_one_clear_error() -> None:
         next(reading)
         with pytest.raises(LandmarkError, match=r"a reading process ended \(exit code -9\)"):
             list(reading)
+
+
+@pytest.mark.parametrize(
+    "reading", [Reading(workers=0, floats=True), Reading(workers=2, floats=True, reuse=True)]
+)
+def test_floats_are_the_stored_values_cast(splits: dict[str, Split], reading: Reading) -> None:
+    order = Order(COUNTS, 5, 3)
+    with Loader(splits, usable(splits), order, reading) as loader:
+        step = next(loader.steps(Position(3, 0, 2)))
+    for sensor, batch in step.batches.items():
+        assert batch.images.dtype == np.float32
+        stored = splits[sensor].read(batch.rows).astype(np.float32)
+        assert batch.images.tobytes() == stored.tobytes()
+
+
+def test_packed_floats_are_refused() -> None:
+    with pytest.raises(ValueError, match="as stored"):
+        Reading(packed=True, floats=True)
 
 
 @pytest.mark.parametrize("reading", [Reading(workers=0), Reading(workers=2), Reading(processes=1)])

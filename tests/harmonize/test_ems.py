@@ -226,6 +226,19 @@ def test_damage_grades(tmp_path, grade, buildings):
     assert geodesic_m2(event.geometry) == pytest.approx(buildings * 31_416, rel=0.02)
 
 
+def test_a_layer_without_its_prj_is_in_degrees(tmp_path):
+    folder, name = tmp_path / "p", "EMSR703_AOI01_DEL_PRODUCT_observedEventA_v1"
+    write(folder, name, [flood(10.0)], "shp")
+    (folder / f"{name}.prj").unlink()
+    (event,) = read_events(delivery(), folder)
+    assert event.geometry.area == pytest.approx(1e-4)
+    frame = geopandas.GeoDataFrame([flood(10.0)], geometry="geometry", crs="EPSG:4326")
+    frame.to_crs(32632).to_file(folder / f"{name}.shp")
+    (folder / f"{name}.prj").unlink()
+    with pytest.raises(InputError, match="states no CRS"):
+        read_events(delivery(), folder)
+
+
 def test_no_delivery_at_all(tmp_path):
     (tmp_path / "roads.json").write_text("{}")
     with pytest.raises(InputError, match="holds no layer of a Rapid Mapping delivery"):

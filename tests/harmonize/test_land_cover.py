@@ -381,3 +381,13 @@ def test_sources_without_what_they_need():
         LabelSource(kind="raster", rasters=("a.tif",))
     with pytest.raises(ValueError, match="rasters and a catalog"):
         LabelSource(kind="worldcover", rasters=("a.tif",), catalog={"kind": "local", "href": "x"})
+
+
+def test_reference_maps_age_too(tmp_path):
+    path = write(tmp_path / "m.tif", full(311, "uint16"))
+    source = open_source(LabelSource(kind="reference-map"), ROOTS, "labels.0")
+    days = [dt.date(2018, 6, 1), dt.date(2020, 6, 1)]
+    patches = Patches(["a", "b"], [FRAME, FRAME], days, [path, path])
+    found = gather_evidence(source, patches, LabelRules(max_label_age=100))
+    assert found.counts.covered.tolist() == [FRAME_PIXELS, 0]
+    assert gather_evidence(source, patches, RULES).counts.covered.tolist() == [FRAME_PIXELS] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,30 +111,40 @@ def test_jobs_of_which_one_is_lost_write_the_same_bytes(
     assert len(list((tmp_path / "logs").glob("*"))) >= 4
 
 
-def wait_a_little(task: tuple[str, int]) -> str:
-    time.sleep(task[1])
-    return os.environ["SLURM_JOB_ID"]
+def wait_for_a_third_job(task: tuple[str, int]) -> str:
+    """Sign in as a task of this job; go on when tasks of three jobs have signed in."""
+    folder, _ = task
+    job = os.environ["SLURM_JOB_ID"]
+    (Path(folder) / job).touch()
+    deadline = time.monotonic() + 600
+    while len(list(Path(folder).iterdir())) < 3:
+        assert time.monotonic() < deadline, "no third job came"
+        time.sleep(0.1)
+    return job
 
 
 def test_a_lost_job_is_asked_for_again(cluster: Path, tmp_path: Path) -> None:
+    signed_in = tmp_path / "jobs"
+    signed_in.mkdir()
+    lost: list[str] = []
+
+    def lose_one_of_two() -> None:
+        while len(found := list(signed_in.iterdir())) < 2:
+            time.sleep(0.1)
+        lost.append(found[0].name)
+        cancel(found[0].name)
+
     said: list[str] = []
-    outcomes = jobs.run(
-        wait_a_little,
-        [(str(tmp_path), 2)] * 40,
-        cluster=str(cluster),
-        note=said.append,
-    )
-    places = [next(outcomes).value]
-    deadline = time.monotonic() + 600
-    while len(first := running_jobs()) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    cancel(first[0])
-    places += [outcome.value for outcome in outcomes]
-    assert len(places) == 40
-    assert None not in places
-    assert set(map(str, places)) - set(first), "no other job took part"
-    assert any("asked for again" in line for line in said)
+    thread = threading.Thread(target=lose_one_of_two, daemon=True)
+    thread.start()
+    tasks = [(str(signed_in), number) for number in range(6)]
+    outcomes = list(jobs.run(wait_for_a_third_job, tasks, cluster=str(cluster), note=said.append))
+    thread.join()
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    # The third job is one that was not asked for at first: there were two.
+    assert len(list(signed_in.iterdir())) == 3
+    assert lost[0] not in {outcome.value for outcome in outcomes}
+    assert any("1 batch jobs were lost and are asked for again" in line for line in said)
     assert any("2 SLURMCluster jobs" in line and "2GB" in line for line in said)
 
 

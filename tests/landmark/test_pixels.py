@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,9 @@ def write(path: Path, values: np.ndarray, transform: Affine, epsg: int, **option
         "blockysize": 256,
     } | options
     if not profile["tiled"]:
-        del profile["blockxsize"], profile["blockysize"]
+        del profile["blockxsize"]
+        if "blockysize" not in options:
+            del profile["blockysize"]
     with rasterio.open(path, "w", **profile) as file:
         file.write(values)
     return path
@@ -184,6 +187,55 @@ def test_every_patch_of_a_dense_scene_equals_a_plain_read(
     frames = [cell(column, row) for row in range(CELLS) for column in range(CELLS)]
     for frame, result in zip(frames, read(scene, frames, tmp_path), strict=True):
         check_cut(result, scene, frame, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compress": "lzma"},
+        {"compress": "lerc"},
+        {"endianness": "BIG"},
+        {"tiled": False, "blockysize": 7},
+    ],
+)
+def test_layouts_left_to_gdal_give_the_same_pixels(tmp_path: Path, options: dict[str, Any]) -> None:
+    scene = make_scene(tmp_path, **options)
+    frames = [cell(0, 0), cell(9, 9), cell(7.5, 7.5), cell(-0.5, 3)]
+    for frame, result in zip(frames, read(scene, frames, tmp_path), strict=True):
+        check_cut(result, scene, frame, tmp_path)
+
+
+def test_jpeg2000_is_read_through_gdal(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path)
+    intact = shutil.copytree(tmp_path, tmp_path / "intact")
+    for path in tmp_path.glob("*.tif"):
+        made = path.with_suffix(".jp2")
+        rasterio.shutil.copy(path, made, driver="JP2OpenJPEG", quality="100", reversible="YES")
+        made.replace(path)
+    frames = [cell(0, 0), cell(9, 9), cell(7.5, 7.5)]
+    for frame, result in zip(frames, read(scene, frames, tmp_path), strict=True):
+        check_cut(result, scene, frame, intact)
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_bands_of_one_file_are_read_together(
+    scene: Scene, folder: Path, tmp_path: Path, interleave: str
+) -> None:
+    side = CELLS * PIXELS
+    values = np.stack([ground(side, seed) for seed in range(4)])
+    transform = Affine(10, 0, LEFT, 0, -10, TOP)
+    write(tmp_path / "all.tif", values, transform, 32632, interleave=interleave)
+    names = ("B02", "B03", "B08")
+    places = (4, 1, 2)
+    bands = tuple(
+        BandAsset(name, "all.tif", place) for name, place in zip(names, places, strict=True)
+    )
+    frames = [cell(3, 2), cell(3.5, 2.5)]
+    results = read(replace(scene, bands=bands, scl=None), frames, tmp_path, s2_layout(names))
+    for frame, result in zip(frames, results, strict=True):
+        for plane, place in zip(result.planes, places, strict=True):
+            expected = slow_cut(tmp_path / "all.tif", frame, 120, 0, place)
+            assert np.array_equal(plane, expected)
 
 
 @settings(max_examples=20, deadline=None)
