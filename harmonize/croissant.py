@@ -17,7 +17,7 @@ import pyarrow as pa
 from harmonize.extent import Extent, extent_of, stamp
 from harmonize.licences import summed
 from harmonize.statistics import Statistics
-from landmark.manifest import S1_BANDS, S2_BANDS, Manifest
+from landmark.manifest import S1_BANDS, S2_BANDS, Manifest, Splits
 
 _CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0"]
 _PARQUET = "application/x-parquet"
@@ -48,6 +48,7 @@ _MEDIA = {
     "index.parquet": _PARQUET,
     "queries.jsonl": "application/jsonlines",
     "query_counts.tsv": "text/tab-separated-values",
+    "qrels/published.tsv": "text/tab-separated-values",
     "README.md": "text/markdown",
 }
 
@@ -127,9 +128,7 @@ def _geo(manifest: Manifest, extent: Extent, statistics: Statistics) -> dict[str
             "geocr:bandNameList": names,
         },
         "geocr:samplingStrategy": (
-            f"Patches of 1.2 km on the grid `{manifest.grid}`; splits by {splits.method}"
-            + (f" of {splits.block_km:g} km" if splits.method == "blocks" else "")
-            + f": train {splits.train:g}, val {splits.val:g}, corpus {splits.corpus:g}."
+            f"Patches of 1.2 km on the grid `{manifest.grid}`; splits {_dealt(splits)}."
         ),
         "geocr:spatialBias": (
             "Covers only the areas and dates that were asked for; classes and regions are not "
@@ -145,6 +144,14 @@ def _bands(manifest: Manifest, sensor: str) -> tuple[str, ...]:
     if sensor == "s1":
         return S1_BANDS
     return manifest.s2.bands if manifest.s2 is not None else ()
+
+
+def _dealt(splits: Splits) -> str:
+    if splits.method == "source":
+        return "as the archives publish them"
+    blocks = f" of {splits.block_km:g} km" if splits.method == "blocks" else ""
+    shares = f"train {splits.train:g}, val {splits.val:g}, corpus {splits.corpus:g}"
+    return f"by {splits.method}{blocks}: {shares}"
 
 
 def _files(files: Mapping[str, bytes]) -> list[dict[str, Any]]:

@@ -237,7 +237,7 @@ def _crises(labels: Labels, config: LabelConfig) -> tuple[tuple[str, str, str], 
         reason = found_out.reason
         if not found_out.present and name in names_of(int(labels.classes.label_mask[0])):
             state, reason = "present", "a code of the land-cover source stands for it"
-        if labels.archive is not None and not verdict.known:
+        if labels.archive is not None and not found_out.known:
             own = labels.archive.classes
             if name in names_of(int(own.known_mask[0])):
                 present = name in names_of(int(own.label_mask[0]))

@@ -41,13 +41,11 @@ from harmonize.merging import (
     native_labels,
     source_record,
 )
+from harmonize.patch_rows import box_around, cloud_masks, frames_of
 from harmonize.shipping import file_sizes, reference_maps, shipped_labels
-from landmark.codec import decode_scl
 from landmark.commits import CommitMark, hash_json, read_mark
 from landmark.dataset import Dataset
 from landmark.errors import InputError
-from landmark.grid import PIXELS, Frame
-from landmark.label_files import Box
 from landmark.manifest import LabelRules, Manifest
 from landmark.schema import label_schema
 from landmark.shards import commit_shard
@@ -59,8 +57,6 @@ from landmark.taxonomy import names_of
 LABELLING_VERSION = 2
 #: Fields of a label source that the fingerprint holds as contents, not as paths.
 _BY_CONTENT = {"rasters", "crosswalk"}
-#: No patch (1.2 km, up to 84 degrees north) reaches farther from its centre.
-_REACH_DEGREES = 0.1
 #: What labelling reads of a patch, besides `scl` where clouds are masked.
 COLUMNS = ("patch_id", "datetime", "epsg", "transform", "valid_fraction")
 
@@ -310,7 +306,7 @@ def asked_patches(
         frames=frames_of(patches),
         days=[time.date() for time in patches["datetime"].to_pylist()],
         references=references,
-        masks=_cloud_masks(patches, config) if config.needs_clouds else None,
+        masks=cloud_masks(patches, config.cloud_classes) if config.needs_clouds else None,
     )
 
 
@@ -352,28 +348,17 @@ def patches_area(dataset: Dataset, manifest: Manifest) -> AreaShape | None:
     if not any(settings.catalog is not None for settings in manifest.labels):
         return None
     kept = pq.read_table(dataset.plan, columns=["lon", "lat"], filters=[("status", "=", "keep")])
-    return AreaShape(shapely.box(*_box(kept)), is_box=True) if kept.num_rows else None
+    return AreaShape(shapely.box(*box_around(kept)), is_box=True) if kept.num_rows else None
 
 
 def _near(shard: Path, config: LabelConfig) -> LabelConfig:
     """Return a configuration with what may touch a shard's patches: tasks carry nothing else."""
     patches = pq.read_table(shard, columns=["lon", "lat", "patch_id"])
-    box, names = _box(patches), patches["patch_id"].to_pylist()
+    box, names = box_around(patches), patches["patch_id"].to_pylist()
     return replace(
         config,
         sources=tuple(source.near(box, names) for source in config.sources),
         events=tuple(event for event in config.events if event.meets(*box)),
-    )
-
-
-def _box(patches: pa.Table) -> Box:
-    """Return west, south, east, north around patches, degrees."""
-    lon, lat = patches["lon"].to_numpy(), patches["lat"].to_numpy()
-    return (
-        float(lon.min()) - _REACH_DEGREES,
-        float(lat.min()) - _REACH_DEGREES,
-        float(lon.max()) + _REACH_DEGREES,
-        float(lat.max()) + _REACH_DEGREES,
     )
 
 
@@ -384,26 +369,8 @@ def _fingerprint(
     shipped: dict[str, Shipped],
 ) -> str:
     files = {*references.values(), *(own.mask for own in shipped.values() if own.mask)}
-    return hash_json([patches.xxh3, config.fingerprint, file_sizes(files)])
-
-
-def frames_of(patches: pa.Table) -> list[Frame]:
-    """Return the frames of patch rows (`COLUMNS`)."""
-    return [
-        Frame(name=name, epsg=epsg, x_min=transform[2], y_max=transform[5])
-        for name, epsg, transform in zip(
-            patches["patch_id"].to_pylist(),
-            patches["epsg"].to_pylist(),
-            patches["transform"].to_pylist(),
-            strict=True,
-        )
-    ]
-
-
-def _cloud_masks(patches: pa.Table, config: LabelConfig) -> NDArray[np.bool_]:
-    """Return (patches, 60, 60), True on cloud; all False where a patch has no scene classes."""
-    masks = np.zeros((patches.num_rows, PIXELS // 2, PIXELS // 2), np.bool_)
-    for row, frame in enumerate(patches["scl"]):
-        if frame.is_valid:
-            masks[row] = np.isin(decode_scl(frame.as_buffer()), config.cloud_classes)
-    return masks
+    words = {
+        name: [own.tags, own.level, None if own.event is None else vars(own.event)]
+        for name, own in shipped.items()
+    }
+    return hash_json([patches.xxh3, config.fingerprint, file_sizes(files), words])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from landmark.archives import about
 from landmark.manifest import EventSource, LabelSource, Manifest
 
 NOT_STATED = "not stated"
@@ -21,7 +22,7 @@ _SANDBOX = "sandbox:"
 #: From the strictest to the freest; the first pattern that occurs in a licence's name decides.
 #: What none of them knows is taken to be as strict as terms of its own.
 _STRICTNESS: tuple[tuple[int, str], ...] = (
-    (0, r"^not stated$"),
+    (0, r"^not[ -](stated|established)$"),
     (1, r"\bnd\b"),
     (2, r"\bnc\b|non-?commercial"),
     (3, r"\bsa\b|\bodbl\b|\bgpl\b|share-?alike"),
@@ -92,7 +93,7 @@ class SourceTerms:
     """Terms of all sources of a dataset.
 
     Attributes:
-        labels: Kind of label source -> terms.
+        labels: Kind of label source, or archive that ships its own labels -> terms.
         events: Type of event -> terms.
         pixels: Sensor -> attribution the manifest gives; licences come with each patch.
         synthetic: Whether pixels come from the sandbox.
@@ -108,7 +109,9 @@ class SourceTerms:
         """Return the terms a manifest states, and the producers' where it states none."""
         sensors = {"s1": manifest.s1, "s2": manifest.s2}
         return cls(
-            labels=dict(_LABELS) | {source.kind: _label(source) for source in manifest.labels},
+            labels=dict(_LABELS)
+            | {source.kind: _label(source) for source in manifest.labels}
+            | _archives(manifest),
             events=_events(manifest.events),
             pixels={
                 sensor: source.attribution
@@ -137,12 +140,16 @@ def columns_of(patches: pa.Table, masks: pa.Table, terms: SourceTerms) -> dict[s
         masks["events"].to_pylist(),
         strict=True,
     ):
+        named = {source["source"] or "" for source in sources}
+        # The event an archive took an image for comes under the archive's own terms.
+        named |= {event["source"] for event in events if event["source"] in terms.labels}
+        types = {event["type"] for event in events if event["source"] not in terms.labels}
         key = (
             sensor,
             time.year,
             (record or {}).get("licence") or NOT_STATED,
-            tuple(sorted({source["source"] or "" for source in sources})),
-            tuple(sorted({event["type"] for event in events})),
+            tuple(sorted(named)),
+            tuple(sorted(types)),
         )
         if key not in known:
             known[key] = _row(terms, *key)
@@ -194,6 +201,20 @@ def _label(source: LabelSource) -> Terms:
     synthetic = bool(source.rasters) and all(r.startswith(_SANDBOX) for r in source.rasters)
     base = _SYNTHETIC if synthetic else _LABELS.get(source.kind, Terms())
     return Terms(source.licence or base.licence, source.attribution or base.attribution)
+
+
+def _archives(manifest: Manifest) -> dict[str, Terms]:
+    """Return archive -> terms of the labels it ships, where a manifest asks for them."""
+    asked = next((source for source in manifest.labels if source.kind == "archive"), None)
+    if asked is None:
+        return {}
+    found = {}
+    for catalog in manifest.catalogs().values():
+        for archive in catalog.members().values():
+            known = about(archive.format)
+            credit = asked.attribution or f"Labels by the authors of {known.title}."
+            found[archive.format] = Terms(asked.licence or known.licence, credit)
+    return found
 
 
 def _events(sources: Iterable[EventSource]) -> dict[str, Terms]:

@@ -132,6 +132,8 @@ class Hdf5Image:
         height: Rows.
         count: Bands.
         dtypes: dtype name per band.
+        block_shapes: (rows, columns) of a chunk per band; of the whole where there are none.
+        name: The path.
         nodata: None: HDF5 tiles state none.
     """
 
@@ -150,6 +152,9 @@ class Hdf5Image:
         self.height, self.width = grid.height, grid.width
         self.count = shape[2] if len(shape) == 3 else 1
         self.dtypes = (str(dataset.dtype),) * self.count
+        high, wide = (dataset.chunks or shape)[:2]
+        self.block_shapes = ((int(high), int(wide)),) * self.count
+        self.name = path
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -79,12 +79,9 @@ def asked(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     )
     splits = manifest.splits
     how = f"blocks of {splits.block_km:g} km" if splits.method == "blocks" else "at random"
-    rows.append(
-        (
-            "Splits",
-            f"train {splits.train:g}, val {splits.val:g}, corpus {splits.corpus:g}, {how}",
-        )
-    )
+    shares = f"train {splits.train:g}, val {splits.val:g}, corpus {splits.corpus:g}, {how}"
+    published = "as the archives publish them"
+    rows.append(("Splits", published if splits.method == "source" else shares))
     rows += [("Grid", manifest.grid), ("Seed", str(manifest.seed))]
     return tuple(rows)
 

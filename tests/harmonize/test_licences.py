@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import datetime as dt
+
+import pyarrow as pa
 import pytest
 
-from harmonize.licences import NOT_STATED, SourceTerms, strictest_first, strictness
+from harmonize.licences import (
+    NOT_STATED,
+    SourceTerms,
+    columns_of,
+    strictest_first,
+    strictness,
+)
 from landmark.dataset import Dataset
 from tests.harmonize.datasets import manifest, square, write
 from tests.harmonize.test_cards import publication
@@ -42,6 +51,29 @@ def test_terms_are_those_of_the_manifest_then_the_producers() -> None:
     assert terms.events["flood"].licence == NOT_STATED
     assert terms.events["flood"].attribution == "By the mappers."
     assert not terms.synthetic
+
+
+def test_labels_of_archives_come_under_the_terms_of_their_archive() -> None:
+    archives = [{"format": name, "href": f"{name}.zip"} for name in ("cabuar", "mmflood")]
+    catalog = {"kind": "archive", "archives": archives}
+    rules = manifest(catalog=catalog, grid="source", labels=[{"kind": "archive"}])
+    terms = SourceTerms.of(rules)
+    assert terms.labels["cabuar"].licence == "OPENRAIL"
+    assert "CaBuAr" in terms.labels["cabuar"].attribution
+    assert strictness(terms.labels["mmflood"].licence) == strictness(NOT_STATED)
+    assert "quakeset" not in terms.labels
+    labels = [{"kind": "archive", "licence": "CC-BY-4.0"}]
+    rules = manifest(catalog=catalog, grid="source", labels=labels)
+    assert SourceTerms.of(rules).labels["mmflood"].licence == "CC-BY-4.0"
+    record = {"source": "cabuar", "version": "", "crosswalk": "native"}
+    masks = {"label_sources": [[record]], "events": [[{"type": "fire", "source": "cabuar"}]]}
+    patches = {
+        "sensor": ["s2"],
+        "datetime": [dt.datetime(2020, 1, 1, tzinfo=dt.UTC)],
+        "provenance": [{"licence": "CC0-1.0"}],
+    }
+    made = columns_of(pa.table(patches), pa.table(masks), terms)
+    assert made["licences"].to_pylist() == [["OPENRAIL", "CC0-1.0"]]
 
 
 def test_every_row_carries_its_own_and_the_card_sums_them(tmp_path_factory) -> None:  # type: ignore[no-untyped-def]

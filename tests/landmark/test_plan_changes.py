@@ -92,7 +92,7 @@ API = Roots(s1=None, s2=Root("api", "https://h.invalid", ""))
 def test_changes_upstream_are_found(
     monkeypatch: pytest.MonkeyPatch, now: SourceGrid | None, low: dict[str, float], said: str
 ) -> None:
-    def header(path: str, signer: object = None) -> SourceGrid:
+    def header(path: str, signer: object = None, *, grid: object = None) -> SourceGrid:
         if now is None:
             raise LandmarkError(f"{path}: 404")
         return now

@@ -305,8 +305,8 @@ def test_quakeset_rows_that_run_north_are_turned(tmp_path: Path) -> None:
 
     window = Window(20, 30, 50, 40)
     with (
-        open_image(f"{tmp_path}/a/{one.bands[0].href}", one.grid) as a,
-        open_image(f"{tmp_path}/b/{other.bands[0].href}", other.grid) as b,
+        open_image(f"{tmp_path}/a/{one.bands[0].href}", grid=one.grid) as a,
+        open_image(f"{tmp_path}/b/{other.bands[0].href}", grid=other.grid) as b,
     ):
         assert (a.read(1) == b.read(1)).all()
         assert (a.read(2, window=window) == b.read(2, window=window)).all()
