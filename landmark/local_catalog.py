@@ -95,7 +95,7 @@ def parse_filter(text: str, field: str) -> cql2.Expr:
 
 def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> Iterator[LocalItem]:
     licence = str(value.get("license") or licence)
-    for link in value.get("links") or ():
+    for link in _links(value, path):
         if link.get("rel") not in ("child", "item"):
             continue
         href = str(link.get("href"))
@@ -112,6 +112,13 @@ def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> I
             # Paths go on from the catalog as it was named, so that links on the way do not matter.
             folder = (path.parent / href).parent
             yield LocalItem(_checked(found, str(target)), folder, licence)
+
+
+def _links(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    links = value.get("links") or []
+    if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        raise InputError(f"{path}: `links` is no list of links; mend the catalog file")
+    return links
 
 
 def _read_lines(path: Path) -> Iterator[LocalItem]:
