@@ -53,7 +53,10 @@ def read_items(path: Path) -> Iterator[LocalItem]:
     if value.get("type") in ("Catalog", "Collection"):
         yield from _walk(path, value, "", {path})
     elif value.get("type") == "FeatureCollection":
-        for number, item in enumerate(value.get("features") or []):
+        features = value.get("features") or []
+        if not isinstance(features, list):
+            raise InputError(f"{path}: `features` is no list of items; mend the file")
+        for number, item in enumerate(features):
             yield LocalItem(_checked(item, f"{path}: feature {number}"), path.parent, "")
     else:
         yield LocalItem(_checked(value, str(path)), path.parent, "")
@@ -101,6 +104,8 @@ def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> I
         href = str(link.get("href"))
         if is_url(href):
             raise InputError(f"{path}: links to {href}; a local catalog must be local as a whole")
+        if "\0" in href:
+            raise InputError(f"{path}: href {href!r} is no path")
         target = (path.parent / href).resolve()
         if target in seen:
             continue
