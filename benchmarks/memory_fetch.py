@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -115,7 +116,10 @@ def main() -> None:
     told = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_tile(folder / "tile", extent)
+        # In a process of its own: a child's peak starts with its parent's size at the fork.
+        subprocess.run(
+            [sys.executable, __file__, "--write", str(folder / "tile"), str(extent)], check=True
+        )
         manifest = folder / "tile.yaml"
         manifest.write_text(
             yaml.safe_dump(
@@ -155,4 +159,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--write"]:
+        write_tile(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()

@@ -17,7 +17,7 @@ from landmark.errors import InputError, LandmarkError
 Note = Callable[[str], None]
 
 #: Memory of a worker process of `--cluster local`. A shard of 512 patches takes less than half of
-#: it (benchmarks/memory.py); dask ends a worker that goes beyond.
+#: it (benchmarks/memory_fetch.py); dask ends a worker that goes beyond.
 LOCAL_MEMORY = "2 GB"
 #: Seconds between two looks at the batch jobs.
 WATCH_S = 5.0

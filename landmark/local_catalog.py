@@ -53,7 +53,10 @@ def read_items(path: Path) -> Iterator[LocalItem]:
     if value.get("type") in ("Catalog", "Collection"):
         yield from _walk(path, value, "", {path})
     elif value.get("type") == "FeatureCollection":
-        for number, item in enumerate(value.get("features") or []):
+        features = value.get("features") or []
+        if not isinstance(features, list):
+            raise InputError(f"{path}: `features` is no list of items; mend the file")
+        for number, item in enumerate(features):
             yield LocalItem(_checked(item, f"{path}: feature {number}"), path.parent, "")
     else:
         yield LocalItem(_checked(value, str(path)), path.parent, "")
@@ -95,12 +98,14 @@ def parse_filter(text: str, field: str) -> cql2.Expr:
 
 def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> Iterator[LocalItem]:
     licence = str(value.get("license") or licence)
-    for link in value.get("links") or ():
+    for link in _links(value, path):
         if link.get("rel") not in ("child", "item"):
             continue
         href = str(link.get("href"))
         if is_url(href):
             raise InputError(f"{path}: links to {href}; a local catalog must be local as a whole")
+        if "\0" in href:
+            raise InputError(f"{path}: href {href!r} is no path")
         target = (path.parent / href).resolve()
         if target in seen:
             continue
@@ -112,6 +117,13 @@ def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> I
             # Paths go on from the catalog as it was named, so that links on the way do not matter.
             folder = (path.parent / href).parent
             yield LocalItem(_checked(found, str(target)), folder, licence)
+
+
+def _links(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    links = value.get("links") or []
+    if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        raise InputError(f"{path}: `links` is no list of links; mend the catalog file")
+    return links
 
 
 def _read_lines(path: Path) -> Iterator[LocalItem]:

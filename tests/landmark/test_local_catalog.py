@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from landmark.errors import InputError
@@ -95,6 +95,9 @@ def test_faults_name_file_and_place(tmp_path: Path, name: str, text: str, messag
 
 @given(value=json_values, lines=st.booleans())
 @settings(max_examples=150, deadline=None)
+@example(value={"type": "Catalog", "links": "Feature"}, lines=False)
+@example(value={"type": "FeatureCollection", "features": 5}, lines=False)
+@example(value={"type": "Catalog", "links": [{"rel": "item", "href": "\0"}]}, lines=False)
 def test_any_json_gives_items_or_one_clear_error(
     tmp_path_factory: pytest.TempPathFactory, value: object, lines: bool
 ) -> None:
