@@ -208,7 +208,7 @@ def _archives(manifest: Manifest) -> dict[str, Terms]:
     asked = next((source for source in manifest.labels if source.kind == "archive"), None)
     if asked is None:
         return {}
-    found = {}
+    found: dict[str, Terms] = {}
     for catalog in manifest.catalogs().values():
         for archive in catalog.members().values():
             known = about(archive.format)
