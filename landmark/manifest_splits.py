@@ -61,6 +61,8 @@ class Splits(Model):
         total = self.train + self.val + self.corpus
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"train + val + corpus is {total:g}, not 1")
+        if self.method == "source" and self.hold_out != HoldOut():
+            raise ValueError("hold_out does not go with method source: the archives have dealt")
         return self
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -257,3 +258,28 @@ def test_random_shares_out_every_label_set() -> None:
 def test_no_patches(method: str) -> None:
     empty = patches(lattice([(400, 4000)]).take(np.empty(0, dtype=np.int64)))
     assert assign(empty, Splits(method=method), seed=0).split.size == 0
+
+
+def test_splits_of_an_archive_are_kept_as_they_are() -> None:
+    places = lattice(square(3))
+    masks = [1, 1, 1, 2, 2, 2, 4, 4, 4]
+    own = {f"p{i}": name for i, name in enumerate(["train"] * 6 + ["corpus"] * 2)}
+    given = replace(patches(places, masks), own=own)
+    result = assign(given, Splits(method="source"), seed=0)
+    assert result.split.tolist() == [*["train"] * 6, "corpus", "corpus", ""]
+    assert result.drop_reason.tolist() == [*[""] * 8, "no split"]
+    assert result.kept_whole == ()
+    assert result.warnings[0] == "1 patches are in no split of their archive: they are dropped"
+    # The archive holds no val, and deals as it likes: neither is worth a word.
+    assert not any("val" in line or "asked for" in line for line in result.warnings)
+    assert any("occurs, but not in corpus" in line for line in result.warnings)
+
+
+def test_an_archive_that_publishes_no_split_leaves_nothing() -> None:
+    result = assign(patches(lattice(square(2))), Splits(method="source"), seed=0)
+    assert set(result.split.tolist()) == {""}
+
+
+def test_held_out_ground_does_not_go_with_published_splits() -> None:
+    with pytest.raises(ValueError, match="hold_out does not go with method source"):
+        Splits.model_validate({"method": "source", "hold_out": {"years": [2020]}})
