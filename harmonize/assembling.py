@@ -123,6 +123,19 @@ def assemble_shard(task: AssembleTask) -> int:
     return task.rows
 
 
+def _complete(patches: pa.Table) -> pa.Table:
+    """Return rows of patches/ with the columns that early files lack, which say nothing there."""
+    for field in PATCH_FIELDS:
+        if field.name == "image":
+            continue
+        if field.name not in patches.column_names:
+            patches = patches.append_column(field, pa.nulls(patches.num_rows, field.type))
+        elif pa.types.is_struct(field.type):
+            place = patches.column_names.index(field.name)
+            patches = patches.set_column(place, field, patches[field.name].cast(field.type))
+    return patches
+
+
 def _shard_table(dataset: Dataset, index: pa.Table) -> pa.Table:
     files = index["patch_file"].to_pylist()
     rows = index["patch_row"].to_numpy()
@@ -142,7 +155,7 @@ def _shard_table(dataset: Dataset, index: pa.Table) -> pa.Table:
             patches = reader.table(_PATCH_COLUMNS)
         labels = pq.read_table(dataset.label_shard(shard), columns=list(_LABEL_COLUMNS))
         own = pa.array(rows[here])
-        part = patches.take(own).replace_schema_metadata(None)
+        part = _complete(patches.take(own).replace_schema_metadata(None))
         for field in LABEL_FIELDS:
             part = part.append_column(field, labels[field.name].take(own))
         parts.append(part)

@@ -171,3 +171,23 @@ def test_index_of_another_run_is_refused(tmp_path: Path) -> None:
     dataset.index.write_bytes(index_bytes(index.slice(5)))
     with pytest.raises(LandmarkError, match="were planned"):
         assemble_shard(tasks[0])
+
+
+def test_patches_of_an_earlier_version_are_put_together(tmp_path: Path) -> None:
+    dataset, index = indexed(tmp_path / "early")
+    task = plan_shards(dataset, index)[0]
+    for path in dataset.patches.glob("*.parquet"):
+        table = pq.read_table(path).drop_columns(["original"])
+        place = table.column_names.index("provenance")
+        fields = [field for field in table.schema.field(place).type if field.name != "notes"]
+        rows = [
+            {field.name: row[field.name] for field in fields}
+            for row in table["provenance"].to_pylist()
+        ]
+        early = table.set_column(place, "provenance", pa.array(rows, pa.struct(fields)))
+        pq.write_table(early, path)
+    assemble_shard(task)
+    made = pq.read_table(dataset.root / task.shard)
+    assert made["original"].null_count == made.num_rows > 0
+    assert made["provenance"][0].as_py()["notes"] is None
+    assert made["provenance"][0].as_py()["provider"]
