@@ -40,29 +40,40 @@ def visit(task: tuple[str, str]) -> str:
 
 
 def test_tasks_that_kill_their_worker_are_quarantined(tmp_path: Path) -> None:
-    names = ["deadly", "hungry", "wrong", "broken", *(f"good{number}" for number in range(8))]
-    said: list[str] = []
-    outcomes = jobs.run(
-        visit,
-        [(str(tmp_path), name) for name in names],
-        workers=2,
-        cluster="local",
-        note=said.append,
-    )
-    found = {outcome.task[1]: outcome for outcome in outcomes}
+    names = ["deadly", "hungry", *(f"good{number}" for number in range(8))]
+    found, said = run_local(tmp_path, names)
     assert sorted(found) == sorted(names)
     for poison in ("deadly", "hungry"):
         assert isinstance(found[poison].error, jobs.DeadlyTaskError)
+    assert all(found[name].value == name for name in names[2:])
+    assert visits(tmp_path)["deadly"] >= 2
+    assert any("2 worker processes, 2 GB of memory each" in line for line in said)
+    assert any("dashboard: http://127.0.0.1" in line for line in said)
+
+
+def test_what_is_wrong_is_tried_once_and_what_breaks_again(tmp_path: Path) -> None:
+    # Without deadly tasks: with a worker its results die, and then anything is run again.
+    found, _ = run_local(tmp_path, ["wrong", "broken", "good"])
     assert isinstance(found["wrong"].error, InputError)
     assert str(found["wrong"].error) == "wrong: mend it"
     assert str(found["broken"].error) == "broken"
-    assert all(found[name].value == name for name in names[4:])
-    visits = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert visits["wrong"] == 1  # what is wrong stays wrong
-    assert visits["broken"] == 3  # what is unforeseen is tried again
-    assert visits["deadly"] >= 2
-    assert any("2 worker processes, 2 GB of memory each" in line for line in said)
-    assert any("dashboard: http://127.0.0.1" in line for line in said)
+    assert found["good"].value == "good"
+    assert visits(tmp_path) == {"wrong": 1, "broken": 3, "good": 1}
+
+
+def run_local(
+    folder: Path, names: list[str]
+) -> tuple[dict[str, jobs.Outcome[tuple[str, str], str]], list[str]]:
+    """Visit on two workers; return the outcome of each name, and what was said on the way."""
+    said: list[str] = []
+    tasks = [(str(folder), name) for name in names]
+    outcomes = jobs.run(visit, tasks, workers=2, cluster="local", note=said.append)
+    return {outcome.task[1]: outcome for outcome in outcomes}, said
+
+
+def visits(folder: Path) -> dict[str, int]:
+    """Return how often each task was run."""
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
 def worker_processes(parent: int) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import struct
 from collections.abc import Iterator
@@ -272,11 +273,15 @@ def test_a_file_replaced_while_it_is_read_is_read_anew(server: FaultServer, fold
     path = folder / "replaced.tif"
     data = (folder / "blocks.tif").read_bytes()
     path.write_bytes(data + b"more")  # another size: what tells the two apart
+    newer = folder / "newer.tif"
+    newer.write_bytes(data)
     take_fault = server.take_fault
 
     def replace_at_first_block(start: int) -> str:
         if start > 0:
-            path.write_bytes(data)
+            # Whole at once, and by the first of several requests.
+            with contextlib.suppress(FileNotFoundError):
+                newer.replace(path)
         return take_fault(start)
 
     server.take_fault = replace_at_first_block  # type: ignore[method-assign]
