@@ -1,0 +1,29 @@
+"""One synthetic Earth for all tests of the sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pystac
+import pystac.validation
+import pytest
+
+from landmark.sandbox import ensure_sandbox
+from tests.landmark.sandbox.reading import SEED, Counting
+
+
+@pytest.fixture(scope="session")
+def progress() -> Counting:
+    return Counting()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory, progress: Counting) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "sandbox"
+    return ensure_sandbox(folder, "small", SEED, progress).parent
+
+
+@pytest.fixture(scope="session")
+def items(sandbox: Path) -> dict[str, pystac.Item]:
+    catalog = pystac.Catalog.from_file(str(sandbox / "catalog.json"))
+    return {item.id: item for item in catalog.get_items(recursive=True)}
