@@ -91,7 +91,8 @@ def relabel(root: Path, change: str | int | None) -> tuple[list[str], Labels, La
     patches = [read_patches(path, config) for path in sorted(dataset.patches.glob("*.parquet"))]
     joined = pa.concat_tables([part.replace_schema_metadata(None) for part in patches])
     names = joined["patch_id"].to_pylist()
-    return names, label_patches(joined, config, [None] * len(names)), config
+    nothing = [None] * len(names)
+    return names, label_patches(joined, config, nothing, nothing), config
 
 
 def test_removing_a_source_changes_what_it_explained(labelled: Path) -> None:
