@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ LOCAL_MEMORY = "2 GB"
 WATCH_S = 5.0
 #: A job all of whose workers were away for this long is lost; a nanny restarts one much faster.
 LOST_S = 15.0
+#: Seconds dask gets to forget a lost job before another is asked for.
+FORGET_S = 30.0
 #: Times each job may be asked for again; beyond, something is wrong that waiting does not mend.
 ASKED_AGAIN = 10
 
@@ -124,6 +127,7 @@ class JobWatch:
         self._batch = batch
         self._jobs = jobs
         self._note = note
+        self._asked: set[str] = set()
         self._seen: set[str] = set()
         self._away: dict[str, float] = {}
         self._left = jobs * ASKED_AGAIN
@@ -150,12 +154,32 @@ class JobWatch:
                 return
             self._left -= len(lost)
             self._note(f"{len(lost)} batch jobs were lost and are asked for again")
-            for name in lost:
-                self._batch.worker_spec.pop(name, None)
+            self._replace(lost)
+
+    def _replace(self, lost: list[str]) -> None:
+        """Let dask forget lost jobs, then ask for as many new ones.
+
+        A new job may be given the name of a lost one: asked for while that is still known, it
+        would count as there already.
+        """
+        for name in lost:
+            self._batch.worker_spec.pop(name, None)
+            self._away.pop(name, None)
+            self._seen.discard(name)
+            self._asked.discard(name)
+        self._batch.scale(jobs=len(self._batch.worker_spec))
+        forgotten = time.monotonic() + FORGET_S
+        while not self._stop.wait(0.1) and set(lost) & set(self._batch.workers):
+            if time.monotonic() > forgotten:
+                break
+        if not self._stop.is_set():
             self._batch.scale(jobs=self._jobs)
 
     def lost_jobs(self, elapsed: float) -> list[str]:
         """Return jobs whose workers were there and have been away for `LOST_S`.
+
+        A job that came and went between two calls was never seen, but dask drops it from
+        `workers`. One whose workers never signed in may still wait in the queue.
 
         Args:
             elapsed: Seconds since the last call.
@@ -166,10 +190,11 @@ class JobWatch:
             if here & worker_names(name, spec):
                 self._seen.add(name)
                 self._away.pop(name, None)
-            elif name in self._seen:
+            elif name in self._seen or name in self._asked - set(self._batch.workers):
                 self._away[name] = self._away.get(name, 0.0) + elapsed
                 if self._away[name] >= LOST_S:
                     lost.append(name)
+        self._asked |= set(self._batch.workers)
         return lost
 
 

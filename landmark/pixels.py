@@ -31,8 +31,9 @@ from landmark.signing import Signed, Signer
 
 Resolve = Callable[[str], str]
 
-#: Patches whose planes are in memory at once: 41 MB of twelve bands at native size.
-_GROUP = 256
+#: Patches whose planes are in memory at once: 82 MB of twelve bands at native size. A shard of the
+#: default size is one group, so no block is fetched twice for it.
+_GROUP = 512
 #: Longest side of the overview that dark pixels are judged on.
 _OVERVIEW_PIXELS = 512
 _DARK_PERCENT = 1.0

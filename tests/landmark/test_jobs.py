@@ -89,6 +89,7 @@ class Batch:
             name: {"group": group} if group else {} for name, group in groups.items()
         }
         self.scheduler_info: dict[str, dict[str, dict[str, str]]] = {"workers": {}}
+        self.workers: dict[str, object] = dict.fromkeys(groups)
 
     def live(self, *names: str) -> None:
         self.scheduler_info = {"workers": {f"tcp://{name}": {"name": name} for name in names}}
@@ -109,6 +110,17 @@ def test_a_job_is_lost_when_all_its_workers_stay_away() -> None:
     assert watch.lost_jobs(clusters.LOST_S - 1) == []
     # c never came: it waits in the queue, and is not lost.
     assert watch.lost_jobs(5.0) == ["a", "b"]
+
+
+def test_a_job_that_came_and_went_unseen_is_lost() -> None:
+    batch = Batch(a=[], b=[])
+    watch = clusters.JobWatch(batch, 2, lambda message: None)
+    batch.live("a")
+    assert watch.lost_jobs(5.0) == []
+    assert watch.lost_jobs(clusters.LOST_S) == []  # b may wait in the queue
+    del batch.workers["b"]  # as dask does some time after its worker went away
+    assert watch.lost_jobs(clusters.LOST_S - 1) == []
+    assert watch.lost_jobs(5.0) == ["b"]
 
 
 def test_a_refusal_comes_home_as_it_was() -> None:
