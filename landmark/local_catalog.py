@@ -112,7 +112,7 @@ def _walk(path: Path, value: dict[str, Any], licence: str, seen: set[Path]) -> I
         seen.add(target)
         found = _read_json(target)
         if link["rel"] == "child":
-            yield from _walk(target, found, licence, seen)
+            yield from _walk(path.parent / href, found, licence, seen)
         else:
             # Paths go on from the catalog as it was named, so that links on the way do not matter.
             folder = (path.parent / href).parent

@@ -119,3 +119,15 @@ def test_filters_match_as_in_sql() -> None:
     with pytest.raises(InputError, match=r"s2.filter: '\(\(\(' is no CQL2 text") as caught:
         matcher("(((", "s2.filter")
     assert "\n" not in str(caught.value)
+
+
+def test_a_catalog_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "real" / "child" / "one").mkdir(parents=True)
+    top = {"type": "Catalog", "links": [{"rel": "child", "href": "./child/collection.json"}]}
+    child = {"type": "Collection", "links": [{"rel": "item", "href": "./one/one.json"}]}
+    (tmp_path / "real" / "catalog.json").write_text(json.dumps(top))
+    (tmp_path / "real" / "child" / "collection.json").write_text(json.dumps(child))
+    (tmp_path / "real" / "child" / "one" / "one.json").write_text(json.dumps(item("one")))
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    (found,) = read_items(tmp_path / "linked" / "catalog.json")
+    assert found.folder == tmp_path / "linked" / "child" / "one"
