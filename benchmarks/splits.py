@@ -168,7 +168,9 @@ def _figure(metric: str, one: recording.Measurement) -> float:
 
 def _child(step: str, folder: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, __file__, "--step", step, "--folder", str(folder)],
+        # As a module: beside the script, benchmarks/harmonize.py would hide the package.
+        [sys.executable, "-m", "benchmarks.splits", "--step", step, "--folder", str(folder)],
+        cwd=Path(__file__).parents[1],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
