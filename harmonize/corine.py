@@ -18,6 +18,7 @@ from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.raster_files import sample_codes
 from landmark.rasters import Counts, class_counts
+from landmark.signing import NO_ACCESS, Access
 
 #: Level-3 codes in the order of the grid codes 1..44 (CLC nomenclature).
 CLC_CODES: tuple[int, ...] = (
@@ -70,6 +71,7 @@ def count(
     frames: Sequence[Frame],
     nodata: Iterable[int] = (),
     masks: NDArray[np.bool_] | None = None,
+    access: Access = NO_ACCESS,
 ) -> Counts:
     """Return the level-3 codes on frames, whatever the encoding of the rasters.
 
@@ -78,13 +80,18 @@ def count(
         frames: Where.
         nodata: Further values that mean "not mapped".
         masks: Pixels to leave out, see `landmark.rasters.class_counts`.
+        access: How rasters behind URLs are signed.
 
     Raises:
         InputError: A value is no CORINE code.
     """
-    found = class_counts(paths, frames, nodata=NODATA_CODES | set(nodata), masks=masks)
+    found = class_counts(
+        paths, frames, nodata=NODATA_CODES | set(nodata), masks=masks, access=access
+    )
     for code in sorted(set(found.codes.tolist()) - _CLC - _GRID.keys()):
-        refuse_code(code, paths, frames, "is neither a grid code (1..44) nor a level-3 code")
+        refuse_code(
+            code, paths, frames, "is neither a grid code (1..44) nor a level-3 code", access
+        )
     return to_clc(found, ", ".join(Path(path).name for path in paths))
 
 

@@ -19,6 +19,7 @@ from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.raster_files import read_header, sample_codes
 from landmark.rasters import Counts, class_counts
+from landmark.signing import NO_ACCESS, Access
 
 LABELS: tuple[int, ...] = tuple(range(9))
 NOT_MAPPED = 255
@@ -47,6 +48,7 @@ def count(
     label_shift: int = 0,
     nodata: Sequence[int] = (),
     masks: NDArray[np.bool_] | None = None,
+    access: Access = NO_ACCESS,
 ) -> Counts:
     """Return the labels 0..8 on frames.
 
@@ -56,17 +58,18 @@ def count(
         label_shift: 1 if the pixels hold label + 1.
         nodata: Values that mean "not mapped", besides 255 (as the pixels hold them).
         masks: Pixels to leave out, see `landmark.rasters.class_counts`.
+        access: How rasters behind URLs are signed.
 
     Raises:
         InputError: Pixels hold 9, but no shift is declared; or another value that is no label.
     """
     nothing = {NOT_MAPPED, *nodata, *([0] if label_shift else [])}
-    found = class_counts(paths, frames, nodata=nothing, masks=masks)
+    found = class_counts(paths, frames, nodata=nothing, masks=masks, access=access)
     if not label_shift:
         _refuse_nine(found.codes, ", ".join(Path(path).name for path in paths))
     for code in found.codes.tolist():
         if code - label_shift not in LABELS:
-            refuse_code(code, paths, frames, "is no Dynamic World label (0..8)")
+            refuse_code(code, paths, frames, "is no Dynamic World label (0..8)", access)
     return Counts(found.codes - np.int32(label_shift), found.counts, found.covered)
 
 

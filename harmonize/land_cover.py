@@ -23,7 +23,8 @@ from landmark.label_files import Box, LabelFile, find_label_files, nearest_first
 from landmark.label_settings import LabelRules, LabelSource
 from landmark.raster_files import NOTHING, lonlat_box
 from landmark.rasters import Counts, codes_on_frame, count_pictures, join_counts
-from landmark.sources import Roots
+from landmark.signing import NO_ACCESS, Access
+from landmark.sources import Roots, label_access
 from landmark.stac_items import AreaShape
 
 #: Sources with more files than this are asked only for those near a shard.
@@ -43,6 +44,7 @@ class Source:
         field: Attribute with the code, of polygons.
         table: Labels of whole patches, of a table.
         probabilities: Whether the rasters hold one band per class.
+        access: How rasters behind URLs are signed.
     """
 
     settings: LabelSource
@@ -51,6 +53,7 @@ class Source:
     field: str = ""
     table: tables.Table | None = None
     probabilities: bool = False
+    access: Access = NO_ACCESS
 
     @property
     def kind(self) -> Kind:
@@ -134,14 +137,16 @@ def open_source(
     if settings.kind == "table":
         return _open_table(settings, roots, crosswalk, field)
     files = _catalogued(settings, kind, roots, area, field) or _named(settings, kind, roots)
-    source = Source(settings, files, crosswalk)
+    source = Source(settings, files, crosswalk, access=label_access(settings.catalog))
     _check_dates(source, rules, field)
     if any(class_polygons.is_vector(path) for path in source.paths):
         return _open_polygons(source, field)
     if settings.kind == "polygons":
         raise InputError(f"{field}.rasters: {source.paths[0]} is no vector file of polygons")
     if settings.kind == "dynamic-world" and files:
-        bands = {probabilities.band_count(path) > 1 for path in source.paths[:_MANY_FILES]}
+        bands = {
+            probabilities.band_count(path, source.access) > 1 for path in source.paths[:_MANY_FILES]
+        }
         source = replace(source, probabilities=bands == {True})
     if settings.catalog is None:
         _check_rasters(source)
@@ -191,7 +196,7 @@ def native_picture(
         picture = _likeliest(source, paths, [frame])[0]
         codes, covered = picture, picture != NOTHING
     else:
-        codes, covered = codes_on_frame(paths, frame, nodata=source.nodata)
+        codes, covered = codes_on_frame(paths, frame, nodata=source.nodata, access=source.access)
         # Labels exported as label + 1 have 0 for "not mapped".
         codes = codes - np.int32(source.settings.label_shift)
         covered &= codes >= 0
@@ -340,11 +345,14 @@ def _count_files(
     if source.probabilities:
         return count_pictures(_likeliest(source, paths, frames), {NOTHING}, masks)
     if source.settings.kind == "corine":
-        return corine.count(paths, frames, source.settings.nodata, masks)
+        return corine.count(paths, frames, source.settings.nodata, masks, source.access)
     if source.settings.kind == "dynamic-world":
         shift = source.settings.label_shift
-        return dynamic_world.count(paths, frames, shift, tuple(source.nodata), masks)
-    found = rasters.class_counts(paths, frames, nodata=source.nodata, masks=masks)
+        nodata = tuple(source.nodata)
+        return dynamic_world.count(paths, frames, shift, nodata, masks, source.access)
+    found = rasters.class_counts(
+        paths, frames, nodata=source.nodata, masks=masks, access=source.access
+    )
     return _checked(source, paths, frames, found)
 
 
@@ -359,12 +367,14 @@ def _polygon_pictures(source: Source, frames: Sequence[Frame]) -> NDArray[np.int
 
 
 def _likeliest(source: Source, paths: list[str], frames: Sequence[Frame]) -> NDArray[np.int32]:
-    codes, top = probabilities.composite(paths, frames, len(dynamic_world.LABELS))
+    classes = len(dynamic_world.LABELS)
+    codes, top = probabilities.composite(paths, frames, classes, source.access)
     return np.where(top >= source.settings.min_probability, codes, np.int32(NOTHING))
 
 
 def _checked(source: Source, paths: list[str], frames: list[Frame], found: Counts) -> Counts:
     """Refuse codes the crosswalk does not map: silently they would be ground of no class."""
     for code in sorted(set(found.codes.tolist()) - set(source.crosswalk.codes())):
-        refuse_code(code, paths, frames, f"crosswalk {source.crosswalk.name} does not map")
+        why = f"crosswalk {source.crosswalk.name} does not map"
+        refuse_code(code, paths, frames, why, source.access)
     return found

@@ -9,9 +9,16 @@ from typing import NoReturn
 from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.rasters import find_code
+from landmark.signing import NO_ACCESS, Access
 
 
-def refuse_code(code: int, paths: Sequence[str], frames: Sequence[Frame], why: str) -> NoReturn:
+def refuse_code(
+    code: int,
+    paths: Sequence[str],
+    frames: Sequence[Frame],
+    why: str,
+    access: Access = NO_ACCESS,
+) -> NoReturn:
     """Raise the error.
 
     Args:
@@ -19,11 +26,12 @@ def refuse_code(code: int, paths: Sequence[str], frames: Sequence[Frame], why: s
         paths: Rasters it may be in.
         frames: Where it was found.
         why: What it is not: the rest of the sentence "holds code 7, which is ...".
+        access: How rasters behind URLs are signed.
 
     Raises:
         InputError: Always.
     """
-    place = find_code(paths, frames, code)
+    place = find_code(paths, frames, code, access)
     if place is None:
         path, where = ", ".join(Path(p).name for p in paths), ""
     else:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from landmark.catalog_rules import FileAccess
 from landmark.manifest_model import Model
 from landmark.period import Period
 
@@ -35,6 +36,17 @@ class LabelCatalog(Model):
     collections: tuple[str, ...] = Field((), description="STAC collections; empty: the kind's own.")
     asset: str | None = Field(None, description="Asset key of the raster; none: the kind's own.")
     time: Period | None = Field(None, description="Only maps of this period; none: all.")
+    provider: str = Field(
+        "auto",
+        pattern=r"^[a-z0-9-]+$",
+        description=(
+            "Whose catalog it is, which tells how its files are signed; `auto` knows Planetary "
+            "Computer, Earth Search and Copernicus Data Space by the API's host."
+        ),
+    )
+    access: FileAccess | None = Field(
+        None, description="How its remote files are opened; none: as the provider knows."
+    )
 
 
 class LabelSource(Model):

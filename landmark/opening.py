@@ -55,22 +55,31 @@ def open_image(
         with hdf5.open_image(path, grid) as array:
             yield array
         return
+    with rasterio.Env(**gdal_options(path, headers)):
+        try:
+            source = rasterio.open(path)
+        except RasterioError as error:
+            kind = LandmarkError if is_remote(path) else InputError
+            raise kind(problem(path, name, "cannot be opened as an image", error)) from None
+        with source:
+            yield source
+
+
+def gdal_options(path: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return GDAL's settings for opening and reading a file or URL.
+
+    Args:
+        path: What is opened; a URL may be signed.
+        headers: To send with each request for a URL.
+    """
     options = dict(GDAL_OPTIONS)
-    remote = is_remote(path)
     parts = urlsplit(path)
     if parts.scheme in ("http", "https"):
         # Without this a URL that failed once fails for the life of the process, unasked.
         options["CPL_VSIL_CURL_NON_CACHED"] = f"/vsicurl/{parts.scheme}://{parts.netloc}"
     if headers:
         options["GDAL_HTTP_HEADERS"] = "\r\n".join(f"{k}: {v}" for k, v in headers.items())
-    with rasterio.Env(**options):
-        try:
-            source = rasterio.open(path)
-        except RasterioError as error:
-            kind = LandmarkError if remote else InputError
-            raise kind(_line(path, name, "cannot be opened as an image", error)) from None
-        with source:
-            yield source
+    return options
 
 
 @contextlib.contextmanager
@@ -79,7 +88,7 @@ def reading(path: str, name: str = "") -> Iterator[None]:
     try:
         yield
     except (RasterioError, CPLE_BaseError) as error:
-        raise LandmarkError(_line(path, name, "cannot be read", error)) from None
+        raise LandmarkError(problem(path, name, "cannot be read", error)) from None
 
 
 def is_remote(path: str) -> bool:
@@ -87,7 +96,15 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _line(path: str, name: str, problem: str, error: Exception) -> str:
+def problem(path: str, name: str, what: str, error: Exception) -> str:
+    """Return one line on an error, without what was opened: a URL may hold a token.
+
+    Args:
+        path: What was opened.
+        name: What the line calls it; "" for the path.
+        what: What went wrong, e.g. `cannot be read`.
+        error: Where it came from.
+    """
     detail = str(error.__cause__ or error).splitlines()
     text = detail[0].replace(path, "").strip(" :'") if detail else type(error).__name__
-    return f"{name or path}: {problem}: {text}"
+    return f"{name or path}: {what}: {text}"

@@ -8,7 +8,6 @@ than choosing before (the mode of labels breaks ties towards class 0).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 from landmark.errors import InputError
 from landmark.grid import PIXELS, Frame
 from landmark.raster_files import NOTHING, RasterLibrary
+from landmark.raster_opening import opened_raster
 from landmark.rasters import frame_blocks, frame_positions
+from landmark.signing import NO_ACCESS, Access
 
 #: Frames taken together: 9 classes of 14,400 pixels as float32 are 0.5 MB a frame.
 _TOGETHER = 32
@@ -25,7 +26,7 @@ _MOST = 1.001
 
 
 def composite(
-    paths: Sequence[str], frames: Sequence[Frame], classes: int
+    paths: Sequence[str], frames: Sequence[Frame], classes: int, access: Access = NO_ACCESS
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the likeliest class of each pixel of frames, and its mean probability.
 
@@ -34,6 +35,7 @@ def composite(
             the paths does not matter beyond rounding.
         frames: Where; any mix of projected CRSs.
         classes: Number of classes.
+        access: How rasters behind URLs are signed.
 
     Returns:
         (frames, 120, 120) int32, `NOTHING` where no map counts; and float32, 0 there.
@@ -43,7 +45,7 @@ def composite(
     """
     codes = np.full((len(frames), PIXELS, PIXELS), NOTHING, np.int32)
     top = np.zeros((len(frames), PIXELS, PIXELS), np.float32)
-    with RasterLibrary(paths, bands=classes) as library:
+    with RasterLibrary(paths, bands=classes, access=access) as library:
         for block in frame_blocks(frames):
             for start in range(0, block.size, _TOGETHER):
                 members = block[start : start + _TOGETHER]
@@ -79,14 +81,12 @@ def _summed(
     return total, maps
 
 
-def band_count(path: str) -> int:
+def band_count(path: str, access: Access = NO_ACCESS) -> int:
     """Return how many bands a raster has.
 
     Raises:
         InputError: It cannot be read.
+        LandmarkError: A URL cannot be opened.
     """
-    from landmark.raster_files import open_raster
-
-    with open_raster(path) as dataset:
-        bands: Any = dataset.count
-        return int(bands)
+    with opened_raster(path, access) as dataset:
+        return int(dataset.count)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark.errors import InputError, LandmarkError
+from landmark.errors import InputError
 from landmark.grid import PIXELS, Frame
-from landmark.opening import GDAL_OPTIONS, is_remote
 from landmark.projections import is_geographic, same_crs, transformer
+from landmark.raster_opening import OpenRasters, opened_raster
+from landmark.signing import NO_ACCESS, Access
 
 #: Rasters kept open at a time: well under the usual limit of 1024 file descriptors.
 _OPEN_FILES = 64
@@ -48,13 +47,18 @@ class RasterHeader:
     masked: bool
 
 
-def read_header(path: str | Path, bands: int = 1) -> RasterHeader:
+def read_header(path: str | Path, bands: int = 1, access: Access = NO_ACCESS) -> RasterHeader:
     """Return the header of a raster: of one band, or of at least `bands`.
+
+    Args:
+        path: A file, or an unsigned URL.
+        bands: Bands needed.
+        access: How a URL is signed.
 
     Raises:
         InputError: The file is missing, no raster, has several bands, or no CRS.
     """
-    with open_raster(str(path)) as dataset:
+    with opened_raster(str(path), access) as dataset:
         return _header_of(dataset, str(path), bands)
 
 
@@ -65,7 +69,7 @@ def sample_codes(path: str | Path, side: int = 1024) -> NDArray[np.int32]:
     """
     from rasterio.enums import Resampling
 
-    with open_raster(str(path)) as dataset:
+    with opened_raster(str(path)) as dataset:
         header = _header_of(dataset, str(path))
         shape = (min(side, dataset.height), min(side, dataset.width))
         block = _whole_numbers(
@@ -85,7 +89,7 @@ def lonlat_box(path: str | Path) -> tuple[float, float, float, float]:
 
     import rasterio.warp
 
-    with open_raster(str(path)) as dataset:
+    with opened_raster(str(path)) as dataset:
         box = rasterio.warp.transform_bounds(dataset.crs, "OGC:CRS84", *dataset.bounds)
     west, south, east, north = box
     if not all(map(math.isfinite, box)) or west > east:
@@ -96,9 +100,11 @@ def lonlat_box(path: str | Path) -> tuple[float, float, float, float]:
 class RasterLibrary:
     """The rasters of one call: headers once, at most `_OPEN_FILES` open."""
 
-    def __init__(self, paths: Sequence[str | Path], bands: int = 1) -> None:
-        self.headers = [read_header(path, bands) for path in paths]
-        self._open: dict[str, Any] = {}
+    def __init__(
+        self, paths: Sequence[str | Path], bands: int = 1, access: Access = NO_ACCESS
+    ) -> None:
+        self.headers = [read_header(path, bands, access) for path in paths]
+        self._rasters = OpenRasters(access, _OPEN_FILES)
         self._relations: dict[tuple[int, str], tuple[bool, bool]] = {}
 
     def __enter__(self) -> Self:
@@ -110,82 +116,46 @@ class RasterLibrary:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for dataset in self._open.values():
-            dataset.close()
-        self._open.clear()
-
-    def _dataset(self, header: RasterHeader) -> Any:
-        dataset = self._open.pop(header.path, None) or open_raster(header.path)
-        self._open[header.path] = dataset
-        if len(self._open) > _OPEN_FILES:
-            self._open.pop(next(iter(self._open))).close()
-        return dataset
+        self._rasters.close()
 
     def warp(self, header: RasterHeader, frame: Frame) -> NDArray[np.int32]:
         """Return the codes `rasterio.warp.reproject` (nearest) puts on a frame, (120, 120).
 
         `NOTHING` lies outside the raster, on declared nodata and where the mask band says so.
         """
-        import rasterio
-        from rasterio.errors import RasterioError
-        from rasterio.transform import Affine
-        from rasterio.warp import Resampling, reproject
-
-        dataset = self._dataset(header)
-        target = {
-            "dst_transform": Affine(*frame.transform()),
-            "dst_crs": f"EPSG:{frame.epsg}",
-            "resampling": Resampling.nearest,
-            "tolerance": 0,
-        }
-        exact = dataset.dtypes[0] in ("float32", "float64", "int64", "uint64", "uint32")
-        codes = np.full((PIXELS, PIXELS), NOTHING, np.float64 if exact else np.int32)
-        try:
-            reproject(rasterio.band(dataset, 1), codes, dst_nodata=NOTHING, **target)
-            if header.masked:
-                mask = np.zeros((PIXELS, PIXELS), np.uint8)
-                plane = dataset.read_masks(1)
-                reproject(
-                    plane, mask, src_transform=dataset.transform, src_crs=dataset.crs, **target
-                )
-                codes[mask == 0] = NOTHING
-        except RasterioError as error:
-            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+        codes = self._rasters.ask(header.path, lambda dataset: _warped(dataset, header, frame))
         return _whole_numbers(codes, header).astype(np.int32)
 
     def read(self, header: RasterHeader, window: tuple[int, int, int, int]) -> NDArray[Any]:
         """Return the codes of a window (column, row, width, height); mask band applied."""
-        from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        dataset = self._dataset(header)
-        try:
-            with _settings(header.path):
-                values = dataset.read(1, window=Window(*window))
+        def ask(dataset: Any) -> NDArray[Any]:
+            values = dataset.read(1, window=Window(*window))
             block = _whole_numbers(values, header)
             if header.masked:
                 mapped = dataset.read_masks(1, window=Window(*window)) != 0
                 block = np.where(mapped, block.astype(np.int32), NOTHING)
-        except RasterioError as error:
-            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
-        return block
+            return block
+
+        return self._rasters.ask(header.path, ask)
 
     def read_bands(
         self, header: RasterHeader, window: tuple[int, int, int, int], bands: int
     ) -> NDArray[np.float32]:
         """Return the first bands of a window, (bands, rows, columns), NaN where masked."""
-        from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        dataset = self._dataset(header)
-        numbers = list(range(1, bands + 1))
-        try:
-            with _settings(header.path):
-                planes = dataset.read(numbers, window=Window(*window)).astype(np.float32)
+        def ask(dataset: Any) -> NDArray[np.float32]:
+            numbers = list(range(1, bands + 1))
+            planes: NDArray[np.float32] = dataset.read(numbers, window=Window(*window)).astype(
+                np.float32
+            )
             if header.masked:
                 planes[:, dataset.read_masks(1, window=Window(*window)) == 0] = np.nan
-        except RasterioError as error:
-            raise LandmarkError(f"{header.path}: cannot be read: {error}") from error
+            return planes
+
+        planes = self._rasters.ask(header.path, ask)
         if header.nodata is not None and header.nodata != 0:
             planes[planes == np.float32(header.nodata)] = np.nan
         return planes
@@ -262,6 +232,29 @@ def _near_values(
     return np.where(nothing, low - 1, block).astype(np.int32), low - 1, high
 
 
+def _warped(dataset: Any, header: RasterHeader, frame: Frame) -> NDArray[Any]:
+    """Return codes as they lie on a frame, (120, 120), of the raster's kind of number."""
+    import rasterio
+    from rasterio.transform import Affine
+    from rasterio.warp import Resampling, reproject
+
+    target = {
+        "dst_transform": Affine(*frame.transform()),
+        "dst_crs": f"EPSG:{frame.epsg}",
+        "resampling": Resampling.nearest,
+        "tolerance": 0,
+    }
+    exact = dataset.dtypes[0] in ("float32", "float64", "int64", "uint64", "uint32")
+    codes = np.full((PIXELS, PIXELS), NOTHING, np.float64 if exact else np.int32)
+    reproject(rasterio.band(dataset, 1), codes, dst_nodata=NOTHING, **target)
+    if header.masked:
+        mask = np.zeros((PIXELS, PIXELS), np.uint8)
+        plane = dataset.read_masks(1)
+        reproject(plane, mask, src_transform=dataset.transform, src_crs=dataset.crs, **target)
+        codes[mask == 0] = NOTHING
+    return codes
+
+
 def _inverse(transform: tuple[float, ...]) -> tuple[float, float, float, float, float, float]:
     """Return the affine from CRS to pixel, by GDAL's own arithmetic (GDALInvGeoTransform).
 
@@ -291,34 +284,6 @@ def _whole_numbers(block: NDArray[Any], header: RasterHeader) -> NDArray[Any]:
 def _nodata_code(header: RasterHeader) -> int | None:
     nodata = header.nodata
     return int(nodata) if nodata is not None and float(nodata).is_integer() else None
-
-
-def open_raster(path: str) -> Any:
-    """Open a raster; what cannot be opened is one line that names it.
-
-    Raises:
-        InputError: It is missing, or no raster.
-    """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-
-    try:
-        with warnings.catch_warnings(), _settings(path):
-            # A missing georeference is reported below, as an error with the file's name.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except RasterioIOError as error:
-        if is_remote(path):
-            raise LandmarkError(f"{path}: cannot be opened as a raster: {error}") from error
-        missing = "" if Path(path).exists() else " (no such file)"
-        raise InputError(f"{path}: cannot be read as a raster{missing}") from error
-
-
-def _settings(path: str) -> contextlib.AbstractContextManager[Any]:
-    """Return GDAL's settings for a path: time limits and retries where it is remote."""
-    import rasterio
-
-    return rasterio.Env(**GDAL_OPTIONS) if is_remote(path) else contextlib.nullcontext()
 
 
 def _header_of(dataset: Any, path: str, bands: int = 1) -> RasterHeader:

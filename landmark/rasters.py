@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from landmark.grid import PIXELS, RESOLUTION_M, SIZE_M, Frame
 from landmark.raster_files import NOTHING, RasterHeader, RasterLibrary, lookup_codes
+from landmark.signing import NO_ACCESS, Access
 
 FRAME_PIXELS = PIXELS * PIXELS
 #: Ten lattice cells: large enough that a block read costs little per patch, small in memory.
@@ -56,6 +57,7 @@ def class_counts(
     valid: Collection[int] | None = None,
     masks: NDArray[np.bool_] | None = None,
     exact: bool = False,
+    access: Access = NO_ACCESS,
 ) -> Counts:
     """Count the pixels of each code on each frame.
 
@@ -66,12 +68,13 @@ def class_counts(
         valid: If given, every other value means "not mapped" as well.
         masks: (frames, s, s) True on pixels to leave out (s divides 120, e.g. a 60 x 60 SCL).
         exact: Warp every frame by `rasterio.warp.reproject` (nearest), a hundred times slower.
+        access: How rasters behind URLs are signed.
 
     Raises:
         InputError: A raster cannot be read as a map of classes; the message names it.
     """
     blocks = []
-    with RasterLibrary(paths) as library:
+    with RasterLibrary(paths, access=access) as library:
         for members in frame_blocks(frames):
             group = [frames[i] for i in members]
             free = _free(len(group), None if masks is None else masks[members])
@@ -94,6 +97,7 @@ def codes_on_frame(
     nodata: Collection[int] = (),
     valid: Collection[int] | None = None,
     exact: bool = False,
+    access: Access = NO_ACCESS,
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Return the codes on one frame as a picture, (120, 120), and where they cover it.
 
@@ -101,13 +105,13 @@ def codes_on_frame(
     """
     free = _free(1, None)
     image = np.full((1, PIXELS, PIXELS), NOTHING, np.int32)
-    with RasterLibrary(paths) as library:
+    with RasterLibrary(paths, access=access) as library:
         _take(library, [frame], free, image, set(nodata), valid, exact)
     return image[0], ~free[0]
 
 
 def find_code(
-    paths: Sequence[str | Path], frames: Sequence[Frame], code: int
+    paths: Sequence[str | Path], frames: Sequence[Frame], code: int, access: Access = NO_ACCESS
 ) -> tuple[str, float, float] | None:
     """Return the file, longitude and latitude of a pixel with a code on frames, or None.
 
@@ -117,7 +121,7 @@ def find_code(
 
     for frame in frames:
         for path in paths:
-            picture, covered = codes_on_frame([path], frame)
+            picture, covered = codes_on_frame([path], frame, access=access)
             found = np.argwhere(covered & (picture == code))
             if len(found):
                 row, column = found[0] + 0.5

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from landmark.dataset import Dataset
 from landmark.errors import InputError
+from landmark.label_settings import LabelCatalog
 from landmark.manifest import Catalog, Manifest
 from landmark.progress import Progress, Silent
 from landmark.signing import NO_ACCESS, Access, Signer, signer
@@ -157,6 +158,21 @@ def _access(manifest: Manifest, sensor: str, catalog: Catalog) -> Access:
     source = manifest.s1 if sensor == "s1" else manifest.s2
     assert source is not None
     return provider(source.provider, (catalog.href or "") if catalog.kind == "api" else "").access
+
+
+def label_access(catalog: LabelCatalog | None) -> Access:
+    """Return how a label catalog's files are opened: as it says, else as the provider knows.
+
+    Raises:
+        InputError: There is no such provider.
+    """
+    from landmark.providers import provider
+
+    if catalog is None:
+        return NO_ACCESS
+    if catalog.access is not None:
+        return Access(**catalog.access.model_dump())
+    return provider(catalog.provider, catalog.href if catalog.kind == "api" else "").access
 
 
 def is_url(href: str) -> bool:

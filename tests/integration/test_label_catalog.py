@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import http.server
@@ -18,17 +19,23 @@ import shapely
 from rasterio.transform import Affine
 
 from harmonize.land_cover import Patches, gather_evidence, open_source
+from landmark import signing
+from landmark.catalog_rules import FileAccess
 from landmark.grid import Frame
 from landmark.label_settings import LabelCatalog, LabelRules, LabelSource
+from landmark.rasters import Counts
 from landmark.sources import Roots
 from landmark.stac_items import AreaShape
 from tests.conftest import lacking
+from tests.integration.nginx import running_nginx
 from tests.integration.servers import ServerError, missing, running_pgstac
+from tests.loopback import Asked, Reply, serving
 
 pytestmark = pytest.mark.integration
 FRAMES = [Frame(f"f{k}", 32632, 500_400.0 + 1200 * k, 5_200_800.0) for k in range(3)]
 BOX = [8.9, 46.8, 9.2, 47.1]
 YEARS = (2020, 2021)
+TOKEN = "good-19ab"
 
 
 class RangeHandler(http.server.SimpleHTTPRequestHandler):
@@ -79,7 +86,14 @@ def http_url(tiles: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def api(tiles: Path, http_url: str) -> Iterator[str]:
+def api(http_url: str) -> Iterator[str]:
+    with running_api(http_url, "?sig=secret") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_api(files: str, query: str) -> Iterator[str]:
+    """Run a real STAC API that lists the maps under a URL, with a query behind each href."""
     lack = missing()
     if lack is not None:
         lacking(lack)
@@ -95,7 +109,7 @@ def api(tiles: Path, http_url: str) -> Iterator[str]:
          "bbox": BOX, "geometry": shapely.geometry.mapping(shapely.box(*BOX)), "links": [],
          "properties": {"datetime": None, "start_datetime": f"{year}-01-01T00:00:00Z",
                         "end_datetime": f"{year + 1}-01-01T00:00:00Z"},
-         "assets": {"data": {"href": f"{http_url}/32T_{year}0101-{year + 1}0101.tif?sig=secret"}}}
+         "assets": {"data": {"href": f"{files}/32T_{year}0101-{year + 1}0101.tif{query}"}}}
         for year in YEARS
     ]  # fmt: skip
     try:
@@ -106,18 +120,57 @@ def api(tiles: Path, http_url: str) -> Iterator[str]:
 
 
 def test_maps_of_an_api_equal_local_files(api: str, tiles: Path) -> None:
+    remote = counts_of(LabelSource(kind="io-lulc", catalog=LabelCatalog(kind="api", href=api)))
+    assert_equal_local(remote, tiles)
+
+
+def test_maps_behind_a_token_service_equal_local_files(
+    tiles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As Planetary Computer has it: hrefs open only when signed; the first token is stale."""
+    handed: list[str] = []
+
+    def answer(_: Asked) -> Reply:
+        handed.append(TOKEN if handed else "stale")
+        expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+        return Reply({"token": f"sig={handed[-1]}", "msft:expiry": expires.isoformat()})
+
+    signing.signer.cache_clear()
+    folder = tmp_path_factory.mktemp("nginx")
+    try:
+        with (
+            running_nginx(folder, tiles, TOKEN) as nginx,
+            running_api(nginx.url, "") as url,
+            serving(answer) as service,
+        ):
+            access = FileAccess(scheme="sas", hosts=(nginx.host,), token_url=f"{service.url}/t")
+            catalog = LabelCatalog(kind="api", href=url, access=access)
+            remote = counts_of(LabelSource(kind="io-lulc", catalog=catalog))
+    except ServerError as error:
+        pytest.fail(str(error), pytrace=False)
+    finally:
+        signing.signer.cache_clear()
+    assert_equal_local(remote, tiles)
+    assert handed == ["stale", TOKEN]
+
+
+def counts_of(settings: LabelSource) -> Counts:
+    """Ask a source about the frames; look that no file's name holds a secret."""
     area = AreaShape(shapely.box(8.99, 46.9, 9.06, 47.0), is_box=True)
-    roots, rules = Roots(None, None), LabelRules()
-    catalog = LabelCatalog(kind="api", href=api)
-    remote = open_source(LabelSource(kind="io-lulc", catalog=catalog), roots, "labels.0", area)
-    assert len(remote.files) == 2
-    assert not any("secret" in path for path in remote.paths)
-    paths = tuple(str(path) for path in sorted(tiles.iterdir(), reverse=True))
-    local = open_source(LabelSource(kind="io-lulc", rasters=paths), roots, "labels.0")
+    source = open_source(settings, Roots(None, None), "labels.0", area)
+    assert len(source.files) == len(YEARS)
+    assert not any("secret" in path or TOKEN in path for path in source.paths)
     days = [dt.date(2020, 12, 31), dt.date(2021, 1, 1), dt.date(2024, 5, 5)]
     patches = Patches([f.name for f in FRAMES], FRAMES, days, [None] * 3)
-    one, two = (gather_evidence(source, patches, rules).counts for source in (remote, local))
-    np.testing.assert_array_equal(one.codes, two.codes)
-    np.testing.assert_array_equal(one.counts, two.counts)
-    assert (one.covered > 0).all()
-    assert 10 not in one.codes
+    found = gather_evidence(source, patches, LabelRules()).counts
+    assert found is not None
+    return found
+
+
+def assert_equal_local(remote: Counts, tiles: Path) -> None:
+    paths = tuple(str(path) for path in sorted(tiles.iterdir(), reverse=True))
+    local = counts_of(LabelSource(kind="io-lulc", rasters=paths))
+    np.testing.assert_array_equal(remote.codes, local.codes)
+    np.testing.assert_array_equal(remote.counts, local.counts)
+    assert (remote.covered > 0).all()
+    assert 10 not in remote.codes
