@@ -1,6 +1,7 @@
-"""Peak memory of `landmark fetch` on a whole Sentinel-2 tile: 10,980 x 10,980 px, twelve bands.
+"""Peak memory of `landmark fetch` on whole Sentinel-2 tiles: 10,980 x 10,980 px, twelve bands.
 
-Runs the command itself on a local catalog, for a part of the patches and for all: memory must not
+Runs the command itself on a local catalog of two scenes of one tile (the same files under two
+dates), for 1,000 patches, for all of one scene, and for 10,000 patches of both: memory must not
 grow with the number of patches. `--workers 1` is one shard at a time: what one worker needs.
 """
 
@@ -39,10 +40,11 @@ from benchmarks.recording import (  # noqa: E402
 
 EXTENT_M, LEFT, TOP = 109_800, 600_000, 5_100_000
 PATTERN = 1024
+DAYS = ("04", "14")
 
 
 def write_tile(folder: Path, extent: int) -> None:
-    """Write twelve COGs of a tile and a catalog of its one item (synthetic pixels)."""
+    """Write twelve COGs of a tile and a catalog of two scenes of it (synthetic pixels)."""
     folder.mkdir(parents=True)
     assets = {}
     for number, band in enumerate(scenes.S2_BANDS):
@@ -69,19 +71,21 @@ def write_tile(folder: Path, extent: int) -> None:
         32632, 4326, LEFT, TOP - extent, LEFT + extent, TOP
     )
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    item = {
-        "type": "Feature", "stac_version": "1.0.0", "id": "tile", "collection": "sentinel-2-l2a",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [west, south, east, north],
-        "properties": {
-            "datetime": "2023-07-04T10:10:31Z", "platform": "Sentinel-2A",
-            "s2:processing_baseline": "02.14", "proj:epsg": 32632,
-        },
-        "links": [], "assets": assets,
-    }  # fmt: skip
-    (folder / "items.json").write_text(
-        json.dumps({"type": "FeatureCollection", "features": [item]})
-    )
+    items = [
+        {
+            "type": "Feature", "stac_version": "1.0.0", "id": f"tile-{day}",
+            "collection": "sentinel-2-l2a",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "bbox": [west, south, east, north],
+            "properties": {
+                "datetime": f"2023-07-{day}T10:10:31Z", "platform": "Sentinel-2A",
+                "s2:processing_baseline": "02.14", "proj:epsg": 32632,
+            },
+            "links": [], "assets": assets,
+        }
+        for day in DAYS
+    ]  # fmt: skip
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
 
 
 def fetch(manifest: Path, root: Path, limit: int | None) -> tuple[Measurement, int]:
@@ -109,6 +113,25 @@ def fetch(manifest: Path, root: Path, limit: int | None) -> tuple[Measurement, i
     return Measurement(patches, cpu, wall, {"peak_mb": peak}), patches
 
 
+def cases(*, quick: bool) -> list[tuple[str, int, int | None]]:
+    """Return name, scenes and most patches of each run."""
+    part, whole = (100, 500) if quick else (1000, 10_000)
+    return [("fetch-part", 1, part), ("fetch-scene", 1, None), ("fetch-many", len(DAYS), whole)]
+
+
+def write_manifest(folder: Path, name: str, days: int) -> Path:
+    """Write the manifest of the first scenes of the tile."""
+    document = {
+        "name": name,
+        "catalog": {"kind": "local", "href": str(folder / "tile" / "items.json")},
+        "time": {"start": "2023-07-01", "end": f"2023-07-{DAYS[days - 1]}"},
+        "s2": {"collections": ["sentinel-2-l2a"]},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
 def main() -> None:
     options = parse_options(__doc__, runs=1)
     extent = 24_000 if options.quick else EXTENT_M
@@ -120,19 +143,10 @@ def main() -> None:
         subprocess.run(
             [sys.executable, __file__, "--write", str(folder / "tile"), str(extent)], check=True
         )
-        manifest = folder / "tile.yaml"
-        manifest.write_text(
-            yaml.safe_dump(
-                {
-                    "name": "tile",
-                    "catalog": {"kind": "local", "href": str(folder / "tile" / "items.json")},
-                    "s2": {"collections": ["sentinel-2-l2a"]},
-                }
-            )
-        )
-        for case, limit in (("fetch-part", 100 if options.quick else 1000), ("fetch-all", None)):
+        for case, days, limit in cases(quick=options.quick):
+            manifest = write_manifest(folder, case, days)
             runs = [fetch(manifest, folder / f"{case}-{run}", limit) for run in range(options.runs)]
-            told.append(f"{case}: {runs[0][1]:,} patches")
+            told.append(f"{case}: {runs[0][1]:,} patches of {days} scene{'s' * (days > 1)}")
             for metric, value in (
                 ("peak_mb", lambda one: one.values["peak_mb"]),
                 ("patches_per_cpu_s", lambda one: one.per_cpu_s),

@@ -147,7 +147,6 @@ def check(content: ShardContent, folder: Path, holes: int | None = None) -> None
 STATUSES = ("429", "500", "503", "403")
 BROKEN = ("close", "reset", "truncate", "corrupt", "stall", "drip")
 GENTLE = ("slow", "whole", "clip")
-# GDAL as the reader: clip and drip are not in the list of what it was seen to survive.
 AT = ("header", "block")
 
 
@@ -190,6 +189,24 @@ def test_what_is_only_unkind_is_read(
 ) -> None:
     server.order(fault, at, ALWAYS)
     check(fetch(server), folder, holes=0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "holes"),
+    [
+        *[("slow", at, 0) for at in AT],
+        ("clip", "header", 0),
+        # To GDAL an answer that is not the range asked for is a failure.
+        *[("whole", at, 3) for at in AT],
+        ("clip", "block", 3),
+    ],
+)
+def test_what_is_only_unkind_never_gives_gdal_wrong_pixels(
+    server: FaultServer, folder: Path, fault: str, at: str, holes: int
+) -> None:
+    server.order(fault, at, ALWAYS)
+    check(fetch(server, "gdal"), folder, holes)
+    assert len(server.log) < 120
 
 
 def place_of_block_table(path: Path) -> int:
