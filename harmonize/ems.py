@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harmonize.ems_names import RANKS, LayerName, parse_layer_name
-from harmonize.events import Event, dated, lasting, parse_day
+from harmonize.events import Event, dated, lasting, parse_day, recorded_name
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
 from landmark.vectors import Feature, list_layers, read_polygons, read_rows, union
@@ -214,7 +214,7 @@ def _events_of(
             end=end,
             geometry=union([feature.geometry for feature in features]),
             analysed=analysed,
-            source=f"{path.name}{f' ({source.version})' if source.version else ''}",
+            source=recorded_name(source, path),
             lasts_days=lasting(source, kind),
         )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from harmonize.ems import read_delivery
-from harmonize.events import Event, Mask, dated, lasting, read_vector_events
+from harmonize.events import Event, Mask, dated, lasting, read_vector_events, recorded_name
 from harmonize.perimeters import read_perimeters
 from harmonize.usgs import read_comcat, read_shakemap
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
 from landmark.raster_files import lonlat_box, read_header
+
+#: Kinds whose areas were shaken: wide, and no evidence of damage.
+_PRIORS = ("comcat", "shakemap")
 
 
 def read_events(
@@ -47,6 +51,13 @@ def read_events(
     return read_vector_events(source, file, analysed)
 
 
+def prior_names(sources: Iterable[EventSource]) -> frozenset[str]:
+    """Return what patches record as the source of events that only say where damage may be."""
+    return frozenset(
+        recorded_name(source, Path(source.file)) for source in sources if source.kind in _PRIORS
+    )
+
+
 def _read_mask(source: EventSource, file: Path, permanent: Path | None) -> Event:
     if source.type is None:
         raise InputError(f"{file}: a mask needs type (flood, fire or earthquake)")
@@ -64,7 +75,7 @@ def _read_mask(source: EventSource, file: Path, permanent: Path | None) -> Event
         end=end,
         geometry=None,
         analysed=None,
-        source=f"{file.name}{f' ({source.version})' if source.version else ''}",
+        source=recorded_name(source, file),
         lasts_days=lasting(source, source.type),
         mask=Mask(
             path=str(file),

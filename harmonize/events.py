@@ -125,7 +125,6 @@ def read_vector_events(source: EventSource, file: Path, analysed: Path | None) -
         name = _id_of(feature, source.id_field, file, number)
         kind = source.type or _type_of(feature, source, f"{file}: feature {number}")
         groups.setdefault((name, kind), []).append(feature)
-    version = f" ({source.version})" if source.version else ""
     events = []
     for name, kind in sorted(groups):
         features = groups[(name, kind)]
@@ -138,7 +137,7 @@ def read_vector_events(source: EventSource, file: Path, analysed: Path | None) -
                 end=end,
                 geometry=union([feature.geometry for feature in features]),
                 analysed=None if looked_at is None else looked_at.get(name, looked_at.get("")),
-                source=f"{Path(file).name}{version}",
+                source=recorded_name(source, file),
                 lasts_days=lasting(source, kind),
             )
         )
@@ -148,6 +147,11 @@ def read_vector_events(source: EventSource, file: Path, analysed: Path | None) -
 def dated(source: EventSource) -> tuple[dt.date | None, dt.date | None]:
     """Return first and last day as the manifest gives them; None, None: undated."""
     return source.event_date, source.event_end or source.event_date
+
+
+def recorded_name(source: EventSource, file: Path) -> str:
+    """Return what patches record as an event's source: file name, and version where given."""
+    return f"{file.name} ({source.version})" if source.version else file.name
 
 
 def lasting(source: EventSource, kind: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def gather(
     *,
     captions: CaptionRules | None = None,
     terms: SourceTerms | None = None,
+    priors: Collection[str] = (),
 ) -> Gathered:
     """Read the small columns of some patch shards and of their labels.
 
@@ -116,6 +117,7 @@ def gather(
         shards: Names of the patch shards.
         captions: How captions are worded; None: as by default.
         terms: Licences and attributions of the sources; None: the producers' own.
+        priors: Sources of events that decide nothing and so tie no patches together.
 
     Raises:
         LandmarkError: A labels file does not hold the patches of its shard.
@@ -132,7 +134,7 @@ def gather(
                 f"{dataset.patch_shard(shard).name}; remove it and run `landmark harmonize` again"
             )
         how = captions or CaptionRules()
-        tables.append(_join(shard, patches, masks, how, terms or SourceTerms()))
+        tables.append(_join(shard, patches, masks, how, terms or SourceTerms(), priors))
         pixels.update(_pixel_sources(patches))
         labels.update(_mask_sources(masks))
     table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
@@ -164,7 +166,12 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def _join(
-    shard: str, patches: pa.Table, masks: pa.Table, captions: CaptionRules, terms: SourceTerms
+    shard: str,
+    patches: pa.Table,
+    masks: pa.Table,
+    captions: CaptionRules,
+    terms: SourceTerms,
+    priors: Collection[str],
 ) -> pa.Table:
     """Return the rows of one shard in `GATHERED_SCHEMA`."""
     texts = [rendered(fact, captions) for fact in patch_facts(patches, masks)]
@@ -186,7 +193,7 @@ def _join(
             )
         ],
         "event_ids": [
-            sorted({f"{event['type']}:{event['id']}" for event in events})
+            sorted({f"{e['type']}:{e['id']}" for e in events if e["source"] not in priors})
             for events in masks["events"].to_pylist()
         ],
         **columns_of(patches, masks, terms),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from harmonize.events import Event, dated, lasting, parse_day
+from harmonize.events import Event, dated, lasting, parse_day, recorded_name
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
 from landmark.vectors import Feature, read_polygons, union
@@ -79,7 +79,7 @@ def _fire(
         end=end,
         geometry=union([feature.geometry for feature in features]),
         analysed=None,
-        source=f"{file.name}{f' ({source.version})' if source.version else ''}",
+        source=recorded_name(source, file),
         lasts_days=lasting(source, "fire"),
     )
 

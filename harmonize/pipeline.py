@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harmonize.assembling import AssembleTask, assemble_shard, is_whole, plan_shards
+from harmonize.event_sources import prior_names
 from harmonize.gathering import gather
 from harmonize.indexing import build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
@@ -166,7 +167,13 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(dataset, names, captions=manifest.captions, terms=SourceTerms.of(manifest))
+    gathered = gather(
+        dataset,
+        names,
+        captions=manifest.captions,
+        terms=SourceTerms.of(manifest),
+        priors=prior_names(manifest.events),
+    )
     own = source_splits(dataset) if manifest.splits.method == "source" else None
     index = build_index(gathered, manifest, own)
     tasks = plan_shards(dataset, index.table)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harmonize.events import Event, dated, lasting, parse_day
+from harmonize.events import Event, dated, lasting, parse_day, recorded_name
 from landmark.errors import InputError
 from landmark.label_settings import EventSource
 from landmark.vectors import circles, read_features, union
@@ -81,7 +81,7 @@ def _shaken(
         end=end,
         geometry=geometry,
         analysed=None,
-        source=f"{file.name}{f' ({source.version})' if source.version else ''}",
+        source=recorded_name(source, file),
         lasts_days=lasting(source, "earthquake"),
         prior=True,
     )

@@ -163,6 +163,13 @@ def _label_row(patch: Patch) -> dict[str, Any]:
         ],
         "native_labels": [],
         "events": [
-            {"type": kind, "id": f"{kind}-1", "phase": "during", "fraction": 0.1} for kind in types
+            {
+                "type": kind,
+                "id": f"{kind}-1",
+                "phase": "during",
+                "fraction": 0.1,
+                "source": f"{kind}.geojson",
+            }
+            for kind in types
         ],
     }

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harmonize.event_sources import prior_names
 from harmonize.gathering import gather
 from harmonize.indexing import INDEX_SCHEMA, build_index, index_bytes, without_shards
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
+from landmark.label_settings import EventSource
 from landmark.schema import label_schema, patch_schema
 from landmark.shards import commit_shard
 from tests.harmonize.datasets import LAYOUTS, Patch, manifest, square, write, write_labels
@@ -36,6 +38,18 @@ def test_every_patch_has_one_row_that_finds_its_image(dataset: Dataset) -> None:
         ids = pq.read_table(dataset.patch_shard(name), columns=["patch_id"])["patch_id"]
         own = index.filter(pa.compute.equal(index["patch_file"], f"patches/{name}.parquet"))
         assert own["patch_id"].to_pylist() == ids.take(own["patch_row"]).to_pylist()
+
+
+def test_events_that_decide_nothing_tie_nothing(dataset: Dataset) -> None:
+    names = shard_names(dataset)
+    usgs = EventSource(kind="comcat", file="quakes/flood.json", version="2024")
+    own = EventSource(kind="vector", type="flood", file="other.json")
+    priors = prior_names([usgs, own])
+    assert priors == {"flood.json (2024)"}
+    every = gather(dataset, names).table["event_ids"].to_pylist()
+    assert any("flood:flood-1" in ids for ids in every)
+    without = gather(dataset, names, priors={"flood.geojson"}).table["event_ids"].to_pylist()
+    assert without == [[name for name in ids if name != "flood:flood-1"] for ids in every]
 
 
 def test_shards_are_numbered_without_gaps_and_balanced(dataset: Dataset) -> None:
