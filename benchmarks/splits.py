@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks import recording
 from harmonize.audit import Limits, audit
-from harmonize.gathering import GATHERED_SCHEMA, Gathered
+from harmonize.gathering import GATHERED_SCHEMA, SourceCounts
 from harmonize.indexing import build_index, index_bytes
 from harmonize.publishing import Publication
 from harmonize.relevance import count_lines
@@ -134,14 +134,14 @@ def run_step(step: str, folder: Path) -> dict[str, Any]:
     def work() -> tuple[float, dict[str, float]]:
         if step == "split":
             table = pq.read_table(gathered).combine_chunks()
-            index = build_index(Gathered(table, {}, {}, (2020, 2021)), MANIFEST)
+            index = build_index(table, MANIFEST)
             index_file.write_bytes(index_bytes(index.table))
             if set(index.kept_whole) != set(KINDS):
                 raise RuntimeError(f"not all kinds of ties were kept whole: {index.warnings}")
             return index.table.num_rows, {}
         table = pq.read_table(index_file)
         if step == "queries":
-            made = Publication(MANIFEST, Gathered(table, {}, {}, ()), table, ())
+            made = Publication(MANIFEST, SourceCounts({}, {}, ()), table, ())
             relevant_counts(made.queries, table)
             lines = count_lines(made.queries, gallery_of(table))
             return len(made.queries), {"qrels_lines": float(lines)}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from harmonize.gathering import Gathered
+from harmonize.gathering import SourceCounts
 from harmonize.queries import Query
 from harmonize.statistics import Statistics
 from landmark.dataset import SPLITS
@@ -40,7 +40,7 @@ class CardFacts:
 
     Attributes:
         manifest: The dataset's manifest.
-        gathered: Sources, as the patches and labels name them.
+        sources: Sources, as the patches and labels name them.
         statistics: Counts of the index.
         queries: All queries.
         relevant: Query id -> sensor -> relevant corpus patches.
@@ -52,7 +52,7 @@ class CardFacts:
     """
 
     manifest: Manifest
-    gathered: Gathered
+    sources: SourceCounts
     statistics: Statistics
     queries: Sequence[Query]
     relevant: dict[str, dict[str, int]]
@@ -273,14 +273,14 @@ def _sources(facts: CardFacts) -> str:
         ("sensor", "provider", "collection", "licence", "patches"),
         [
             (s.sensor, s.provider or "-", s.collection or "-", s.licence or "not stated", count)
-            for s, count in facts.gathered.pixels.items()
+            for s, count in facts.sources.pixels.items()
         ],
     )
     labels = _table(
         ("label source", "version", "crosswalk", "sha256", "patches"),
         [
             (s.source or "-", s.version or "-", s.crosswalk or "-", s.sha256[:12] or "-", count)
-            for s, count in facts.gathered.labels.items()
+            for s, count in facts.sources.labels.items()
         ],
     )
     lines = ["## Sources", pixels, labels, _recipe(facts.manifest)]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harmonize.extent import Extent, extent_of, stamp
 from harmonize.licences import summed
@@ -68,7 +69,7 @@ def croissant_json(
     if extent is None:
         return None
     licences, notices = summed(index)
-    whole = any(name for name in index["shard_file"].to_pylist())
+    whole = any(pc.unique(index["shard_file"]).to_pylist())
     content: dict[str, Any] = {
         "@context": _context(),
         "@type": "sc:Dataset",

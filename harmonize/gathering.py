@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from harmonize.captions import Event, PatchFacts, rendered
 from harmonize.licences import SourceTerms, columns_of
@@ -86,20 +87,31 @@ class MaskSource:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """All patches of a dataset with their labels.
+class SourceCounts:
+    """Where the patches of a dataset and their labels come from.
 
     Attributes:
-        table: `GATHERED_SCHEMA`, in the order of the patch shards.
         pixels: Pixel source -> patches.
         labels: Label source -> patches.
         years: Years of acquisition, ascending.
     """
 
-    table: pa.Table
     pixels: dict[PixelSource, int]
     labels: dict[MaskSource, int]
     years: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All patches of a dataset with their labels.
+
+    Attributes:
+        table: `GATHERED_SCHEMA`, in the order of the patch shards.
+        sources: Where they come from; small, while the table is not.
+    """
+
+    table: pa.Table
+    sources: SourceCounts
 
 
 def gather(
@@ -138,13 +150,14 @@ def gather(
         pixels.update(_pixel_sources(patches))
         labels.update(_mask_sources(masks))
     table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
+    tables.clear()  # else every row is held twice
     table = _with_passes(table.combine_chunks())
-    return Gathered(
-        table=table,
+    sources = SourceCounts(
         pixels=dict(sorted(pixels.items(), key=lambda item: repr(item[0]))),
         labels=dict(sorted(labels.items(), key=lambda item: repr(item[0]))),
         years=tuple(sorted(pc.unique(pc.year(table["datetime"])).to_pylist())),
     )
+    return Gathered(table, sources)
 
 
 def centres(table: pa.Table) -> tuple[Any, Any]:
@@ -153,6 +166,14 @@ def centres(table: pa.Table) -> tuple[Any, Any]:
         table["x_min"].to_numpy() + SIZE_M / 2,
         table["y_max"].to_numpy() - SIZE_M / 2,
     )
+
+
+def encoded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the distinct texts of a column without nulls, and which of them each row holds."""
+    whole = pc.dictionary_encode(column.combine_chunks())
+    if isinstance(whole, pa.ChunkedArray):  # what a column without rows combines to
+        return [], np.empty(0, np.int64)
+    return whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int64)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -214,11 +235,13 @@ def _join(
 
 def _with_passes(table: pa.Table) -> pa.Table:
     """Replace the parts of each pass, as `_join` left them, by its name."""
-    raw = table["datatake"].to_pylist()
-    parts = [value.split("|") for value in raw]
+    kinds, kind_of = encoded(table["datatake"])
+    parts = [value.split("|") for value in kinds]
+    platforms = [platform or None for platform, _ in parts]
+    orbits = np.array([float(orbit or "nan") for _, orbit in parts])
     names = passes(
-        [platform or None for platform, _ in parts],
-        np.array([float(orbit or "nan") for _, orbit in parts]),
+        [platforms[kind] for kind in kind_of.tolist()],
+        orbits[kind_of],
         table["datetime"].to_numpy().astype("datetime64[us]"),
     )
     place = table.schema.get_field_index("datatake")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harmonize.gathering import GATHERED_SCHEMA, Gathered, centres
+from harmonize.gathering import GATHERED_SCHEMA, centres, encoded
 from harmonize.hashing import draws
 from harmonize.places import Places
 from harmonize.splits import SplitPatches, assign
@@ -69,17 +69,14 @@ class Index:
     kept_whole: tuple[Kind, ...] = ()
 
 
-def build_index(
-    gathered: Gathered, manifest: Manifest, own: Mapping[str, str] | None = None
-) -> Index:
+def build_index(table: pa.Table, manifest: Manifest, own: Mapping[str, str] | None = None) -> Index:
     """Decide splits, shard numbers and partners of all patches.
 
     Args:
-        gathered: All patches.
+        table: All patches, `GATHERED_SCHEMA`.
         manifest: The split rules.
         own: patch_id -> the split its archive publishes it in (`splits.method: source`).
     """
-    table = gathered.table
     patches = SplitPatches(
         patch_ids=table["patch_id"].to_pylist(),
         places=places_of(table),
@@ -134,29 +131,27 @@ def index_bytes(index: pa.Table) -> bytes:
 
 def _same_split_partners(table: pa.Table) -> pa.Table:
     """Null `pair_id` unless the partner exists and is in the same split."""
-    splits = dict(zip(table["patch_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-    pairs = [
-        pair if pair is not None and split and splits.get(pair) == split else None
-        for pair, split in zip(
-            table["pair_id"].to_pylist(), table["split"].to_pylist(), strict=True
-        )
-    ]
+    pairs, splits = table["pair_id"], table["split"].combine_chunks()
+    if not table.num_rows:
+        return table
+    partner = pc.index_in(pairs, value_set=table["patch_id"].combine_chunks())
+    theirs = splits.take(partner.combine_chunks())
+    kept = pc.fill_null(pc.and_(pc.equal(theirs, splits), pc.not_equal(splits, "")), False)
     place = table.schema.get_field_index("pair_id")
-    return table.set_column(place, GATHERED_SCHEMA.field("pair_id"), pa.array(pairs, pa.string()))
+    field = GATHERED_SCHEMA.field("pair_id")
+    return table.set_column(place, field, pc.if_else(kept, pairs, pa.scalar(None, pa.string())))
 
 
 def _shard_order(table: pa.Table, seed: int) -> NDArray[np.int64]:
     """Return the order of rows: sensor, split, then mixed by a seeded draw; dropped ones last."""
     patch_ids = table["patch_id"].to_pylist()
     lots = draws(patch_ids, seed, "shard-order")
-    names, file_of = np.unique(
-        np.array(table["patch_file"].to_pylist(), dtype=np.str_), return_inverse=True
-    )
-    rank = np.empty(names.size, dtype=np.int64)
-    rank[np.argsort(draws(names.tolist(), seed, "shard-mix"))] = np.arange(names.size)
+    names, file_of = encoded(table["patch_file"])
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[np.argsort(draws(names, seed, "shard-mix"))] = np.arange(len(names))
     # Ranks count within a sensor, so that the files of the other one cannot shift the mixture.
     sensors = np.array(table["sensor"].to_pylist(), dtype=np.str_)
-    sensor_of = np.array([name.split("/")[-1].split("-")[0] for name in names.tolist()])
+    sensor_of = np.array([name.split("/")[-1].split("-")[0] for name in names], dtype=np.str_)
     for sensor in np.unique(sensor_of):
         own = sensor_of == sensor
         rank[own] = np.argsort(np.argsort(rank[own]))

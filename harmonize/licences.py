@@ -7,12 +7,12 @@ Nothing here is legal advice; it carries what the sources state.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from landmark.archives import about
 from landmark.manifest import EventSource, LabelSource, Manifest
@@ -175,10 +175,9 @@ def strictness(licence: str) -> int:
 
 def summed(index: pa.Table) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return licence -> patches under it, the strictest first, and all attributions, sorted."""
-    counts: Counter[str] = Counter()
-    for licences in index["licences"].to_pylist():
-        counts.update(licences)
-    notices = {line for lines in index["attributions"].to_pylist() for line in lines}
+    counted = pc.value_counts(pc.list_flatten(index["licences"])).to_pylist()
+    counts = {row["values"]: row["counts"] for row in counted}
+    notices = pc.unique(pc.list_flatten(index["attributions"])).to_pylist()
     return {name: counts[name] for name in strictest_first(counts)}, tuple(sorted(notices))
 
 

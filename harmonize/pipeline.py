@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from harmonize.assembling import AssembleTask, assemble_shard, is_whole, plan_shards
 from harmonize.event_sources import prior_names
-from harmonize.gathering import gather
-from harmonize.indexing import build_index, without_shards
+from harmonize.gathering import SourceCounts, gather
+from harmonize.indexing import Index, build_index, without_shards
 from harmonize.labelling import label_shard, plan_labelling
 from harmonize.licences import SourceTerms
 from harmonize.published import take_over
@@ -32,6 +32,7 @@ from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.ledger import readable_mark
 from landmark.locks import run_lock
+from landmark.manifest import Manifest
 from landmark.manifest_file import load_manifest
 from landmark.progress import Progress
 from landmark.sources import open_roots
@@ -167,15 +168,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     _label(dataset, names, how)
     manifest = load_manifest(str(dataset.manifest))
     how.progress.start("index", 1)
-    gathered = gather(
-        dataset,
-        names,
-        captions=manifest.captions,
-        terms=SourceTerms.of(manifest),
-        priors=prior_names(manifest.events),
-    )
-    own = source_splits(dataset) if manifest.splits.method == "source" else None
-    index = build_index(gathered, manifest, own)
+    index, sources = _decide(dataset, names, manifest)
     tasks = plan_shards(dataset, index.table)
     whole = frozenset(task.shard for task in tasks if is_whole(task))
     todo = [] if labels_only else [task for task in tasks if task.shard not in whole]
@@ -184,7 +177,7 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
     if manifest.queries.source == "published":
         judgements = take_over(dataset, manifest, table)
     publication = Publication(
-        manifest, gathered, table, index.warnings, index.kept_whole, judgements
+        manifest, sources, table, index.warnings, index.kept_whole, judgements
     )
     if todo or not is_published(dataset, publication):
         unseal(dataset)
@@ -205,6 +198,21 @@ def _run(dataset: Dataset, names: Sequence[str], labels_only: bool, how: _How) -
         queries=len(publication.queries),
         warnings=publication.warnings,
     )
+
+
+def _decide(
+    dataset: Dataset, names: Sequence[str], manifest: Manifest
+) -> tuple[Index, SourceCounts]:
+    """Return the index of all patches; what it was decided from goes when this returns."""
+    gathered = gather(
+        dataset,
+        names,
+        captions=manifest.captions,
+        terms=SourceTerms.of(manifest),
+        priors=prior_names(manifest.events),
+    )
+    own = source_splits(dataset) if manifest.splits.method == "source" else None
+    return build_index(gathered.table, manifest, own), gathered.sources
 
 
 def _label(dataset: Dataset, names: Sequence[str], how: _How) -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from harmonize.assembling import remove_others
 from harmonize.cards import CardFacts, dataset_card
 from harmonize.croissant import croissant_json
-from harmonize.gathering import Gathered
+from harmonize.gathering import SourceCounts
 from harmonize.indexing import index_bytes
 from harmonize.licences import summed
 from harmonize.published import FILE, TakenOver
@@ -39,7 +39,7 @@ class Publication:
 
     Attributes:
         manifest: The dataset's manifest.
-        gathered: All patches with labels and sources.
+        sources: Where pixels and labels come from.
         index: `INDEX_SCHEMA`, as it is to be written.
         split_warnings: What splitting warned of.
         kept_whole: Kinds of ties that no two splits share.
@@ -47,7 +47,7 @@ class Publication:
     """
 
     manifest: Manifest
-    gathered: Gathered
+    sources: SourceCounts
     index: pa.Table
     split_warnings: tuple[str, ...]
     kept_whole: tuple[str, ...] = ()
@@ -92,12 +92,12 @@ class Publication:
     @cached_property
     def texts(self) -> dict[str, bytes]:
         """File name in shards/ -> content, of the files small enough to hold."""
-        shards = self.index["shard_file"].to_pylist()
+        shards = pc.unique(self.index["shard_file"]).to_pylist()
         statistics = count_index(self.index)
         relevant = relevant_counts(self.queries, self.index)
         facts = CardFacts(
             manifest=self.manifest,
-            gathered=self.gathered,
+            sources=self.sources,
             statistics=statistics,
             queries=self.queries,
             relevant=relevant,

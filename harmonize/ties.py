@@ -99,20 +99,24 @@ def passes(
         time: datetime64[us], UTC.
     """
     days = time.astype("datetime64[D]").astype(np.int64)
-    seconds = np.datetime_as_string(time.astype("datetime64[s]"))
+    lacking = np.flatnonzero(np.isnan(orbit))
+    moments = np.datetime_as_string(time[lacking].astype("datetime64[s]")).tolist()
+    seconds = dict(zip(lacking.tolist(), moments, strict=True))
     known = {
         (name, number, day)
         for name, number, day in zip(platform, orbit.tolist(), days.tolist(), strict=True)
     }
     names = []
+    shared: dict[str, str] = {}  # each name once in memory, however many patches carry it
     for row, (name, number, day) in enumerate(
         zip(platform, orbit.tolist(), days.tolist(), strict=True)
     ):
         if number != number:
-            names.append(f"{name or 'unknown'}_{seconds[row]}")
-            continue
-        first = day - 1 if (name, number, day - 1) in known else day
-        names.append(f"{name or 'unknown'}_R{int(number):03d}_{np.datetime64(first, 'D')}")
+            own = f"{name or 'unknown'}_{seconds[row]}"
+        else:
+            first = day - 1 if (name, number, day - 1) in known else day
+            own = f"{name or 'unknown'}_R{int(number):03d}_{np.datetime64(first, 'D')}"
+        names.append(shared.setdefault(own, own))
     return names
 
 

@@ -25,8 +25,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     dataset = write(tmp_path_factory.mktemp("check") / "data", square(12), rules)
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
     gathered = gather(dataset, names, terms=SourceTerms.of(rules))
-    index = build_index(gathered, rules)
-    publish(dataset, Publication(rules, gathered, index.table, index.warnings), [])
+    index = build_index(gathered.table, rules)
+    publish(dataset, Publication(rules, gathered.sources, index.table, index.warnings), [])
     return dataset
 
 

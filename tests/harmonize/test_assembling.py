@@ -26,7 +26,7 @@ PATCHES = square(9)
 def indexed(root: Path) -> tuple[Dataset, pa.Table]:
     dataset = write(root, PATCHES, manifest())
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
-    index = build_index(gather(dataset, names), manifest()).table
+    index = build_index(gather(dataset, names).table, manifest()).table
     dataset.shards.mkdir(exist_ok=True)
     dataset.index.write_bytes(index_bytes(index))
     return dataset, index

@@ -24,8 +24,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def publication(dataset: Dataset, rules: Manifest) -> Publication:
     names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
     gathered = gather(dataset, names, terms=SourceTerms.of(rules))
-    index = build_index(gathered, rules)
-    return Publication(rules, gathered, index.table, index.warnings, index.kept_whole)
+    index = build_index(gathered.table, rules)
+    return Publication(rules, gathered.sources, index.table, index.warnings, index.kept_whole)
 
 
 def card(dataset: Dataset, **changes: object) -> str:

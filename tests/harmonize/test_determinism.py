@@ -22,8 +22,8 @@ names = sorted(path.stem for path in dataset.patches.glob("*.parquet"))
 names = names[::-1] if sys.argv[2] == "backwards" else names
 manifest = load_manifest(str(dataset.manifest))
 gathered = gather(dataset, names)
-index = build_index(gathered, manifest)
-publish(dataset, Publication(manifest, gathered, index.table, index.warnings), [])
+index = build_index(gathered.table, manifest)
+publish(dataset, Publication(manifest, gathered.sources, index.table, index.warnings), [])
 for path in sorted(dataset.shards.rglob("*")):
     if path.is_file():
         print(path.relative_to(dataset.shards), hashlib.sha256(path.read_bytes()).hexdigest())

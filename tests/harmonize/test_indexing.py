@@ -27,7 +27,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def index_of(dataset: Dataset, **changes: object) -> pa.Table:
-    return build_index(gather(dataset, shard_names(dataset)), manifest(**changes)).table
+    return build_index(gather(dataset, shard_names(dataset)).table, manifest(**changes)).table
 
 
 def test_every_patch_has_one_row_that_finds_its_image(dataset: Dataset) -> None:
@@ -124,7 +124,7 @@ def test_patch_shards_without_patches_are_fine(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all_is_fine() -> None:
-    index = build_index(gather(Dataset(Path("nowhere")), []), manifest()).table
+    index = build_index(gather(Dataset(Path("nowhere")), []).table, manifest()).table
     assert index.num_rows == 0
     assert index.schema.equals(INDEX_SCHEMA)
 
@@ -148,7 +148,7 @@ def test_without_shards(dataset: Dataset) -> None:
 
 
 def test_sources_and_years_are_gathered(dataset: Dataset) -> None:
-    gathered = gather(dataset, shard_names(dataset))
-    assert {s.sensor: n for s, n in gathered.pixels.items()} == {"s1": 144, "s2": 144}
-    assert [(s.source, n) for s, n in gathered.labels.items()] == [("corine", 288)]
-    assert gathered.years == (2023,)
+    sources = gather(dataset, shard_names(dataset)).sources
+    assert {s.sensor: n for s, n in sources.pixels.items()} == {"s1": 144, "s2": 144}
+    assert [(s.source, n) for s, n in sources.labels.items()] == [("corine", 288)]
+    assert sources.years == (2023,)
