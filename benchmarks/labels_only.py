@@ -31,6 +31,7 @@ from benchmarks.harmonize import extent, parcels
 from benchmarks.recording import (
     Measurement,
     Report,
+    Row,
     benchmark_parser,
     common_options,
     compare,
@@ -56,9 +57,12 @@ STEPS = ("labels", "index")
 def main() -> None:
     parser = benchmark_parser(__doc__, runs=1)
     parser.add_argument("--sizes", type=int, nargs="+", default=None, help="patches of each run")
-    parser.add_argument("--step", choices=STEPS, help=argparse_hidden())
+    parser.add_argument("--step", choices=("make", *STEPS), help=argparse_hidden())
     parser.add_argument("--root", type=Path, help=argparse_hidden())
     parsed = parser.parse_args()
+    if parsed.step == "make":
+        make_corpus(parsed.root.parent, parsed.sizes[0])
+        return
     if parsed.step:
         print(json.dumps(run_step(parsed.step, parsed.root)))
         return
@@ -67,7 +71,9 @@ def main() -> None:
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            root = make_corpus(Path(folder), size)
+            root = Path(folder) / "data"
+            # In a process of its own: a child's peak starts with its parent's size at the fork.
+            run_child("--step", "make", "--root", str(root), "--sizes", str(size))
             for step in STEPS:
                 measured = {"ours": [measure(step, root, size)]}
                 for metric in ("patches_per_cpu_s", "cpu_s", "wall_s", "peak_mb"):
@@ -83,7 +89,7 @@ def main() -> None:
         "labels_only",
         "Labels of a corpus without its images",
         rows,
-        text=__doc__.split("\n\n")[2],
+        text=__doc__.split("\n\n")[2] + "\n\n" + curve(rows, sizes),
         not_measured=(
             "several workers",
             "10 m rasters, catalogs and cloud masks",
@@ -91,6 +97,24 @@ def main() -> None:
         ),
     )
     write_results(report, options)
+
+
+def curve(rows: list[Row], sizes: list[int]) -> str:
+    """Return how cost and memory grow from size to size, as a table."""
+    values = {(row.case, row.metric): row.ours_median for row in rows}
+    lines = [
+        "| patches | labels, ms of CPU a patch | labels, peak MB | index, ms of CPU a patch | "
+        "index, peak MB |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for size in sizes:
+        cells = [f"{size:,}"]
+        for step in STEPS:
+            case = f"{step}-{size}"
+            cells.append(f"{1000 * values[case, 'cpu_s'] / size:.2f}")
+            cells.append(f"{values[case, 'peak_mb']:,.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def argparse_hidden() -> str:
@@ -109,13 +133,18 @@ def value_of(metric: str, measured: Measurement) -> float:
 
 def measure(step: str, root: Path, size: int) -> Measurement:
     """Run one step in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.labels_only", "--step", step, "--root", str(root)]
+    told = json.loads(run_child("--step", step, "--root", str(root)).splitlines()[-1])
+    print(f"{step} of {size:,}: {told}", file=sys.stderr, flush=True)
+    return Measurement(size, told["cpu_s"], told["wall_s"], {"peak_mb": told["peak_mb"]})
+
+
+def run_child(*arguments: str) -> str:
+    """Run this benchmark for a part of the work; return what it prints."""
+    command = [sys.executable, "-m", "benchmarks.labels_only", *arguments]
     # As a module from the project's folder: beside this script lies one named as a package of ours.
     folder = Path(__file__).parents[1]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    told = json.loads(done.stdout.splitlines()[-1])
-    print(f"{step} of {size:,}: {told}", file=sys.stderr, flush=True)
-    return Measurement(size, told["cpu_s"], told["wall_s"], {"peak_mb": told["peak_mb"]})
+    return done.stdout
 
 
 def run_step(step: str, root: Path) -> dict[str, float]:

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from harmonize.captions import Event, PatchFacts, rendered
 from harmonize.licences import SourceTerms, columns_of
+from harmonize.text_codes import coded_schema, distinct
 from harmonize.ties import passes
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
@@ -106,7 +106,7 @@ class Gathered:
     """All patches of a dataset with their labels.
 
     Attributes:
-        table: `GATHERED_SCHEMA`, in the order of the patch shards.
+        table: `GATHERED_SCHEMA` with coded texts, in the order of the patch shards.
         sources: Where they come from; small, while the table is not.
     """
 
@@ -146,12 +146,13 @@ def gather(
                 f"{dataset.patch_shard(shard).name}; remove it and run `landmark harmonize` again"
             )
         how = captions or CaptionRules()
-        tables.append(_join(shard, patches, masks, how, terms or SourceTerms(), priors))
+        rows = _join(shard, patches, masks, how, terms or SourceTerms(), priors)
+        tables.append(rows.cast(coded_schema(GATHERED_SCHEMA)))
         pixels.update(_pixel_sources(patches))
         labels.update(_mask_sources(masks))
-    table = pa.concat_tables(tables) if tables else GATHERED_SCHEMA.empty_table()
+    table = pa.concat_tables([coded_schema(GATHERED_SCHEMA).empty_table(), *tables])
     tables.clear()  # else every row is held twice
-    table = _with_passes(table.combine_chunks())
+    table = _with_passes(table.unify_dictionaries().combine_chunks())
     sources = SourceCounts(
         pixels=dict(sorted(pixels.items(), key=lambda item: repr(item[0]))),
         labels=dict(sorted(labels.items(), key=lambda item: repr(item[0]))),
@@ -166,14 +167,6 @@ def centres(table: pa.Table) -> tuple[Any, Any]:
         table["x_min"].to_numpy() + SIZE_M / 2,
         table["y_max"].to_numpy() - SIZE_M / 2,
     )
-
-
-def encoded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the distinct texts of a column without nulls, and which of them each row holds."""
-    whole = pc.dictionary_encode(column.combine_chunks())
-    if isinstance(whole, pa.ChunkedArray):  # what a column without rows combines to
-        return [], np.empty(0, np.int64)
-    return whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int64)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -235,7 +228,7 @@ def _join(
 
 def _with_passes(table: pa.Table) -> pa.Table:
     """Replace the parts of each pass, as `_join` left them, by its name."""
-    kinds, kind_of = encoded(table["datatake"])
+    kinds, kind_of = distinct(table["datatake"])
     parts = [value.split("|") for value in kinds]
     platforms = [platform or None for platform, _ in parts]
     orbits = np.array([float(orbit or "nan") for _, orbit in parts])
@@ -245,7 +238,8 @@ def _with_passes(table: pa.Table) -> pa.Table:
         table["datetime"].to_numpy().astype("datetime64[us]"),
     )
     place = table.schema.get_field_index("datatake")
-    return table.set_column(place, GATHERED_SCHEMA.field("datatake"), pa.array(names, pa.string()))
+    field = table.schema.field("datatake")
+    return table.set_column(place, field, pa.array(names, pa.string()).cast(field.type))
 
 
 def _scenes(patches: pa.Table) -> list[str | None]:

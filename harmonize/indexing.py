@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harmonize.gathering import GATHERED_SCHEMA, centres, encoded
+from harmonize.gathering import GATHERED_SCHEMA, centres
 from harmonize.hashing import draws
 from harmonize.places import Places
 from harmonize.splits import SplitPatches, assign
+from harmonize.text_codes import coded_schema, distinct
 from harmonize.ties import Kind, ties_of
 from landmark.dataset import SPLITS
 from landmark.manifest import Manifest
@@ -29,6 +30,8 @@ from landmark.schema import METADATA_KEY, SCHEMA_VERSION
 #: Patch shards whose patches are shuffled together. More would mix no better to the eye of a
 #: model, but every shard would have to be put together from as many files.
 MIXED_FILES = 64
+#: Rows of a row group of index.parquet.
+_GROUP_ROWS = 1 << 16
 
 _ORDER = (
     *("patch_id", "sensor", "split", "drop_reason", "patch_file", "patch_row"),
@@ -58,8 +61,8 @@ class Index:
     """The index and what deciding it brought up.
 
     Attributes:
-        table: `INDEX_SCHEMA`: kept patches in the order of the shards (sensor, split, shard,
-            row), dropped ones after them.
+        table: `INDEX_SCHEMA` with coded texts: kept patches in the order of the shards (sensor,
+            split, shard, row), dropped ones after them.
         warnings: One line each.
         kept_whole: Kinds of ties that no two splits share.
     """
@@ -73,7 +76,7 @@ def build_index(table: pa.Table, manifest: Manifest, own: Mapping[str, str] | No
     """Decide splits, shard numbers and partners of all patches.
 
     Args:
-        table: All patches, `GATHERED_SCHEMA`.
+        table: All patches, `GATHERED_SCHEMA` with coded texts.
         manifest: The split rules.
         own: patch_id -> the split its archive publishes it in (`splits.method: source`).
     """
@@ -95,7 +98,7 @@ def build_index(table: pa.Table, manifest: Manifest, own: Mapping[str, str] | No
     table = table.append_column(_OWN_FIELDS["shard_file"], files).append_column(
         _OWN_FIELDS["shard_row"], rows
     )
-    table = table.select(_ORDER).cast(INDEX_SCHEMA).combine_chunks()
+    table = table.select(_ORDER).cast(coded_schema(INDEX_SCHEMA)).combine_chunks()
     return Index(table, assignment.warnings, assignment.kept_whole)
 
 
@@ -117,15 +120,15 @@ def without_shards(index: pa.Table, keep: frozenset[str]) -> pa.Table:
     files = pc.if_else(held, index["shard_file"], "")
     rows = pc.if_else(held, index["shard_row"], pa.scalar(-1, pa.int32()))
     columns = {name: index[name] for name in index.schema.names}
-    return pa.table(columns | {"shard_file": files, "shard_row": rows}, schema=INDEX_SCHEMA)
+    return pa.table(columns | {"shard_file": files, "shard_row": rows}, schema=index.schema)
 
 
 def index_bytes(index: pa.Table) -> bytes:
     """Return the bytes of index.parquet."""
     sink = io.BytesIO()
-    pq.write_table(
-        index.combine_chunks(), sink, compression="zstd", version="2.6", row_group_size=1 << 16
-    )
+    with pq.ParquetWriter(sink, INDEX_SCHEMA, compression="zstd", version="2.6") as writer:
+        for start in range(0, index.num_rows, _GROUP_ROWS):
+            writer.write_table(index.slice(start, _GROUP_ROWS).cast(INDEX_SCHEMA))
     return sink.getvalue()
 
 
@@ -146,7 +149,7 @@ def _shard_order(table: pa.Table, seed: int) -> NDArray[np.int64]:
     """Return the order of rows: sensor, split, then mixed by a seeded draw; dropped ones last."""
     patch_ids = table["patch_id"].to_pylist()
     lots = draws(patch_ids, seed, "shard-order")
-    names, file_of = encoded(table["patch_file"])
+    names, file_of = distinct(table["patch_file"])
     rank = np.empty(len(names), dtype=np.int64)
     rank[np.argsort(draws(names, seed, "shard-mix"))] = np.arange(len(names))
     # Ranks count within a sensor, so that the files of the other one cannot shift the mixture.

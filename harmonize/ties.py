@@ -105,6 +105,7 @@ def passes(
     known = {
         (name, number, day)
         for name, number, day in zip(platform, orbit.tolist(), days.tolist(), strict=True)
+        if number == number
     }
     names = []
     shared: dict[str, str] = {}  # each name once in memory, however many patches carry it

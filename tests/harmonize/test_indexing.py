@@ -9,6 +9,7 @@ import pytest
 from harmonize.event_sources import prior_names
 from harmonize.gathering import gather
 from harmonize.indexing import INDEX_SCHEMA, build_index, index_bytes, without_shards
+from harmonize.text_codes import coded_schema
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
 from landmark.label_settings import EventSource
@@ -32,7 +33,11 @@ def index_of(dataset: Dataset, **changes: object) -> pa.Table:
 
 def test_every_patch_has_one_row_that_finds_its_image(dataset: Dataset) -> None:
     index = index_of(dataset)
-    assert index.schema.equals(INDEX_SCHEMA, check_metadata=True)
+    written = pq.read_table(pa.BufferReader(index_bytes(index)))
+    assert index.schema.equals(coded_schema(INDEX_SCHEMA), check_metadata=True)
+    assert written.schema.metadata == INDEX_SCHEMA.metadata
+    assert not any(pa.types.is_dictionary(field.type) for field in written.schema)
+    assert written.to_pylist() == index.to_pylist()
     assert sorted(index["patch_id"].to_pylist()) == sorted(p.patch_id for p in square(12))
     for name in shard_names(dataset):
         ids = pq.read_table(dataset.patch_shard(name), columns=["patch_id"])["patch_id"]
@@ -126,7 +131,8 @@ def test_patch_shards_without_patches_are_fine(tmp_path: Path) -> None:
 def test_nothing_at_all_is_fine() -> None:
     index = build_index(gather(Dataset(Path("nowhere")), []).table, manifest()).table
     assert index.num_rows == 0
-    assert index.schema.equals(INDEX_SCHEMA)
+    written = pq.read_table(pa.BufferReader(index_bytes(index)))
+    assert written.schema.names == INDEX_SCHEMA.names
 
 
 def test_labels_of_other_patches_are_refused(tmp_path: Path) -> None:
