@@ -112,6 +112,16 @@ def align(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.float
     Raises:
         LandmarkError: The files do not hold exactly these documents.
     """
+    vectors = np.concatenate([batch for file in files for batch in file.vectors()])
+    return vectors[order_in(files, documents)]
+
+
+def order_in(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.int64]:
+    """Return (n,) the row of each document, counted through the files in their order.
+
+    Raises:
+        LandmarkError: The files do not hold exactly these documents.
+    """
     ids = pa.chunked_array(
         [chunk for file in files for chunk in file.patch_ids().chunks], type=pa.string()
     )
@@ -120,8 +130,7 @@ def align(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.float
         raise LandmarkError(
             "embeddings and shards hold different patches; remove runs/*/embeddings"
         )
-    vectors = np.concatenate([batch for file in files for batch in file.vectors()])
-    return vectors[order.to_numpy()]
+    return order.to_numpy().astype(np.int64)
 
 
 def _committed(dataset: Dataset, sensor: str, split: str) -> dict[Path, CommitMark]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.evaluation import EvaluationRow
-from baselines.references import RANDOM, REFERENCES
+from baselines.evaluation_rows import EvaluationRow, place_of
+from baselines.references import RANDOM
 from landmark.pages import Table
 
 MAX_PREVALENCE = 0.5
@@ -104,4 +104,4 @@ def headline_table(scores: Sequence[Headline]) -> Table:
 
 
 def _place(run: str) -> tuple[int, str]:
-    return (REFERENCES.index(run) + 1 if run in REFERENCES else 0, run)
+    return place_of(run), run

@@ -36,9 +36,18 @@ def ranking(scores: Floats) -> NDArray[np.intp]:
     Raises:
         LandmarkError: A score is NaN, which has no rank.
     """
+    refuse_nan(scores)
+    return np.argsort(-scores, kind="stable")
+
+
+def refuse_nan(scores: Floats) -> None:
+    """Refuse scores that have no rank.
+
+    Raises:
+        LandmarkError: A score is NaN.
+    """
     if np.isnan(scores).any():
         raise LandmarkError("a score is NaN: the model's vectors are damaged; train or embed again")
-    return np.argsort(-scores, kind="stable")
 
 
 def average_precision(ranked: Flags) -> float:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
 from baselines.checkpoints import LoadedRun, list_runs, load_run, run_files
-from baselines.evaluation import EvaluationRow, read_evaluation
+from baselines.evaluation_rows import EvaluationRow, read_evaluation
 from baselines.gallery import hit_cards
 from baselines.headline import headline, headline_table
 from baselines.queries import Query, read_queries
