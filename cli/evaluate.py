@@ -20,11 +20,12 @@ def evaluate(
     console = open_console(context, as_json=as_json, quiet=quiet, debug=debug)
 
     from baselines.evaluation import evaluate as score
-    from baselines.headline import headline, headline_table
+    from baselines.headline import headline, headline_table, kinds_table
     from landmark.dataset import Dataset
 
     with console.work(Dataset(dataset), "evaluate") as progress:
         result = score(dataset, run, progress)
     console.note(*result.notes)
     console.table(headline_table(headline(result.rows)))
+    console.table(kinds_table(result.rows))
     console.answer(result.to_list(), f"all rows: {result.path}")
