@@ -191,7 +191,7 @@ def _embed_shard(
     for start in range(0, reader.rows, BATCH):
         stop = min(start + BATCH, reader.rows)
         batch = np.stack([reader.image(row) for row in range(start, stop)])
-        parts.append(_outputs(loaded, sensor, batch))
+        parts.append(outputs_of(loaded, sensor, batch))
         progress.advance(stop - start)
     vectors = np.concatenate(parts)
     item = pa.field("element", pa.float32(), nullable=False)
@@ -208,7 +208,14 @@ def _embed_shard(
     return pa.Table.from_arrays([ids, column], schema=schema)
 
 
-def _outputs(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+def outputs_of(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return (n, d) what a run says of patches, as embeddings files hold it.
+
+    Args:
+        loaded: The run.
+        sensor: `s1` or `s2`.
+        batch: (n, bands, 120, 120) as stored in shards.
+    """
     if loaded.kind == "embedding":
         return loaded.model.encode_images(sensor, batch)
     if loaded.kind == "classes":

@@ -59,7 +59,7 @@ STRENGTH = 0.5
 BLOCKS = 2000
 #: Queries each subject answers in a round: as many as fill about a second or more.
 AMOUNT = {"ours": 64, "ranx": 1, "ir-measures": 1, "torchmetrics": 4}
-TOP_AMOUNT = 32
+TOP_AMOUNT = 8
 PACKAGES = ("numpy", "numba", "ranx", "ir_measures", "pytrec_eval-terrier", "torchmetrics", "torch")
 
 
@@ -189,7 +189,7 @@ def peak_of(name: str, patches: int) -> Measurement:
     return Measurement(1, 1, 1, json.loads(done.stdout))
 
 
-def measure(material: Material, runs: int, patches: int, peak_patches: int) -> list[Row]:
+def measure(material: Material, runs: int) -> list[Row]:
     """Return all rows."""
     documents = documents_of(material)
     versions = package_versions(*PACKAGES)
@@ -206,12 +206,11 @@ def measure(material: Material, runs: int, patches: int, peak_patches: int) -> l
             ("queries_per_cpu_s", lambda one: one.per_cpu_s),
         ):
             rows += compare("evaluation", case, measured, metric, value, versions=versions)
-    peaks = {name: [peak_of(name, peak_patches)] for name in AMOUNT}
-    rows += compare(
-        "evaluation", f"full, {peak_patches:,}", peaks, "peak_mb", lambda one: one.values["peak_mb"],
-        versions=versions,
-    )  # fmt: skip
-    return rows
+    peaks = {name: [peak_of(name, len(material.ids))] for name in AMOUNT}
+    peak = compare(
+        "evaluation", "full", peaks, "peak_mb", lambda one: one.values["peak_mb"], versions=versions
+    )
+    return rows + peak
 
 
 def _with_intervals(material: Material, documents: Documents) -> Subject:
@@ -234,7 +233,7 @@ def main() -> None:
     options = common_options(parsed)
     patches = 20_000 if options.quick else 500_000
     compared = check_equal(2000)
-    rows = measure(make(patches), options.runs, patches, patches)
+    rows = measure(make(patches), options.runs)
     write_results(
         Report(
             "evaluation",

@@ -6,7 +6,7 @@ pytrec_eval, torchmetrics its functions on whole lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ir_measures
@@ -26,6 +26,7 @@ from baselines.queries import Query
 from landmark.relevance import jaccard, relevant
 
 CUTS = (10, 100, 1000)
+Evaluators = dict[str, ir_measures.Evaluator]
 #: Values by the names our rows use: (relevance, metric, k).
 Key = tuple[str, str, int | None]
 Values = dict[str, dict[Key, float]]
@@ -75,10 +76,6 @@ class Material:
         return dict(zip((ids[row] for row in best.tolist()), scores[best].tolist(), strict=True))
 
 
-#: (material, queries, top) -> values; qrels are built before, where a peer can keep them.
-Prepared = Callable[[], Values]
-
-
 def of_ranx(material: Material, queries: Sequence[Query], top: int | None = None) -> Values:
     """Return what ranx finds, qrels and runs built on the way."""
     return ranx_with(ranx_qrels(material, queries), material, queries, top)
@@ -117,9 +114,7 @@ def of_ir_measures(material: Material, queries: Sequence[Query], top: int | None
     return ir_measures_with(trec_evaluators(material, queries), material, queries, top)
 
 
-def trec_evaluators(
-    material: Material, queries: Sequence[Query]
-) -> dict[str, ir_measures.Evaluator]:
+def trec_evaluators(material: Material, queries: Sequence[Query]) -> Evaluators:
     provider = ir_measures.providers.registry["pytrec_eval"]
     whole = [AP, Rprec, nDCG, *(m @ k for m in (nDCG, R) for k in CUTS)]
     asked = {"binary": whole, "graded": [nDCG @ k for k in CUTS]}
@@ -132,7 +127,7 @@ def trec_evaluators(
 
 
 def ir_measures_with(
-    evaluators: dict[str, ir_measures.Evaluator],
+    evaluators: Evaluators,
     material: Material,
     queries: Sequence[Query],
     top: int | None,
