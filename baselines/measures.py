@@ -102,7 +102,8 @@ def norms(
     levels, held = levels[::-1], held[::-1]
     ends = np.cumsum(held, axis=0)
     column = levels.reshape(-1, *(1 for _ in counts.shape[1:]))
-    graded, binary = {}, {}
+    graded: dict[int | None, NDArray[np.float64]] = {}
+    binary: dict[int | None, NDArray[np.float64]] = {}
     for k in (None, *cuts):
         inside, starts = (ends, ends - held) if k is None else _cut(ends, held, k)
         graded[k] = (column * (discounts[inside] - discounts[starts])).sum(axis=0)
@@ -125,7 +126,8 @@ def of_sums(
     Returns:
         (m,), or (m, B).
     """
-    places = {None: 0, **{k: place for place, k in enumerate(depths(wanted), 1)}}
+    # Depth -> row of the sums: the whole ranking first, then the cut-offs.
+    places = {k: place for place, k in enumerate((None, *depths(wanted)))}
     values = []
     for measure in wanted:
         found = sums[places[measure.k]]
