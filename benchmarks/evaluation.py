@@ -6,10 +6,6 @@ recall and graded nDCG of every query; the gallery and its labels are made up.
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import combinations
 
@@ -35,16 +31,13 @@ from benchmarks.evaluation_peers import (
     trec_evaluators,
 )
 from benchmarks.recording import (
-    Measurement,
     Report,
     Row,
     Subject,
-    benchmark_parser,
-    common_options,
     compare,
     interleaved,
     package_versions,
-    peak_mb,
+    parse_options,
     timed,
     write_results,
 )
@@ -180,15 +173,6 @@ def prepared_subjects(material: Material, documents: Documents) -> dict[str, Sub
     }
 
 
-def peak_of(name: str, patches: int) -> Measurement:
-    """Return the peak memory of one subject in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.evaluation", "--subject", name]
-    done = subprocess.run(
-        [*command, "--patches", str(patches)], check=True, capture_output=True, text=True
-    )
-    return Measurement(1, 1, 1, json.loads(done.stdout))
-
-
 def measure(patches: int, smaller: int, runs: int) -> list[Row]:
     """Return all rows: peers that stand it at the full size, all of them at the smaller one."""
     versions = package_versions(*PACKAGES)
@@ -212,11 +196,6 @@ def measure(patches: int, smaller: int, runs: int) -> list[Row]:
     own = subjects(material, documents)
     add(f"full, {smaller:,}", {name: own[name] for name in ("ours", "ranx")})
     add(f"top1000, qrels ready, {smaller:,}", prepared_subjects(material, documents))
-    peaks = {name: [peak_of(name, smaller)] for name in AMOUNT}
-    rows += compare(
-        "evaluation", f"full, {smaller:,}", peaks, "peak_mb", lambda one: one.values["peak_mb"],
-        versions=versions,
-    )  # fmt: skip
     return rows
 
 
@@ -228,16 +207,7 @@ def _with_intervals(material: Material, documents: Documents) -> Subject:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = benchmark_parser(__doc__, runs=3)
-    parser.add_argument("--subject", choices=tuple(AMOUNT), help=argparse.SUPPRESS)
-    parser.add_argument("--patches", type=int, help=argparse.SUPPRESS)
-    parsed = parser.parse_args()
-    if parsed.subject:
-        material = make(parsed.patches)
-        subjects(material, documents_of(material))[parsed.subject]()
-        print(json.dumps({"peak_mb": peak_mb()}))
-        return
-    options = common_options(parsed)
+    options = parse_options(__doc__, runs=2)
     patches, smaller = (20_000, 5_000) if options.quick else (500_000, 100_000)
     compared = check_equal(2000)
     rows = measure(patches, smaller, options.runs)
@@ -249,6 +219,7 @@ def main() -> None:
             text=_text(patches, smaller, compared),
             findings=_FINDINGS,
             not_measured=(
+                "peak memory",
                 "GPUs",
                 "reading vectors from a file (evaluate reads them block by block)",
                 "several sensors, sources and event strata, each one more pass over the ranking",
@@ -272,9 +243,7 @@ def _text(patches: int, smaller: int, compared: int) -> str:
         "dictionaries, which is part of it.\n"
         "- `top1000, qrels ready`: qrels were built before and do not count, runs are cut at the "
         "1,000 best, so peers find no mAP or R-precision; ours still ranks and measures all.\n"
-        f"- `full, intervals`: ours with 200 resampled galleries of {BLOCKS:,} blocks, 8 queries.\n"
-        "- `peak_mb`: each subject alone in a process that made the gallery (vectors: "
-        f"{smaller * WIDTH * 4 / 1e6:.0f} MB of float32, and as much again while it is made)."
+        f"- `full, intervals`: ours with 200 resampled galleries of {BLOCKS:,} blocks, 8 queries."
     )
 
 
