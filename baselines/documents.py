@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.shards import ShardReader
-from landmark.taxonomy import EVENT_CLASSES, bit
+from landmark.taxonomy import EVENT_CLASSES
 
 SENSORS: tuple[str, ...] = ("s1", "s2")
 #: Columns every caller needs; all of them are small.
@@ -72,11 +72,11 @@ class Documents:
 
 @dataclass(frozen=True)
 class EventFlags:
-    """Whether the events behind a patch's crisis class occur in train.
+    """Whether the events behind a patch's crisis class were there to learn from (train, val).
 
     Attributes:
-        seen: (n,) at least one event of the class's type occurs in train.
-        unseen: (n,) the patch has events of that type, and none occurs in train.
+        seen: (n,) at least one event of the class's type occurs there.
+        unseen: (n,) the patch has events of that type, and none occurs there.
     """
 
     seen: NDArray[np.bool_]
@@ -114,18 +114,25 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
         return reader.table(columns).replace_schema_metadata(None)
 
 
-def event_flags(documents: Documents, train: Documents) -> dict[str, EventFlags]:
-    """Return, per crisis class, whose events occur in train and whose do not.
+def event_flags(documents: Documents, *learned: Documents) -> dict[str, EventFlags]:
+    """Return, per crisis class, whose events were there to learn from and whose were not.
 
-    An event counts as seen if any train patch lists its id, whatever the phase; a patch counts
-    by its events of phase `during`, `after` or `undated` (before it, nothing shows).
+    An event counts as seen if any patch of `learned` lists its id, whatever the phase; a patch
+    counts by its events of phase `during`, `after` or `undated` (before it, nothing shows).
+
+    Args:
+        documents: The patches told apart.
+        learned: The splits a run was trained or chosen on.
     """
     own = documents.events()
     own = own.filter(pc.not_equal(pc.fill_null(own["phase"], ""), "before"))
     rows = own["row"].to_numpy()
     types = np.array(own["type"].to_pylist(), dtype=object)
-    known = train.events()
-    seen_keys = set(zip(known["type"].to_pylist(), known["id"].to_pylist(), strict=True))
+    seen_keys = {
+        key
+        for known in (split.events() for split in learned)
+        for key in zip(known["type"].to_pylist(), known["id"].to_pylist(), strict=True)
+    }
     keys = zip(own["type"].to_pylist(), own["id"].to_pylist(), strict=True)
     is_seen = np.fromiter((key in seen_keys for key in keys), dtype=bool, count=len(rows))
     flags = {}
@@ -136,25 +143,3 @@ def event_flags(documents: Documents, train: Documents) -> dict[str, EventFlags]
         listed[rows[of_type]] = True
         flags[name] = EventFlags(seen=seen, unseen=listed & ~seen)
     return flags
-
-
-def kept_for_events(
-    documents: Documents, flags: dict[str, EventFlags], wanted: Sequence[str], stratum: str
-) -> NDArray[np.bool_]:
-    """Return (n,) which patches stay in the gallery when only seen or unseen events count.
-
-    A patch that carries a crisis class of the query stays only if it is of the stratum; a patch
-    that carries none of them stays as something that is not relevant.
-
-    Args:
-        documents: The gallery.
-        flags: `event_flags` of the gallery.
-        wanted: Classes of the query.
-        stratum: `seen` or `unseen`.
-    """
-    keep = np.ones(len(documents), bool)
-    for name in wanted:
-        if name in flags:
-            carries = (documents.label_masks & np.uint16(bit(name))) != 0
-            keep &= ~carries | getattr(flags[name], stratum)
-    return keep

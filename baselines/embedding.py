@@ -112,6 +112,16 @@ def align(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.float
     Raises:
         LandmarkError: The files do not hold exactly these documents.
     """
+    vectors = np.concatenate([batch for file in files for batch in file.vectors()])
+    return vectors[order_in(files, documents)]
+
+
+def order_in(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.int64]:
+    """Return (n,) the row of each document, counted through the files in their order.
+
+    Raises:
+        LandmarkError: The files do not hold exactly these documents.
+    """
     ids = pa.chunked_array(
         [chunk for file in files for chunk in file.patch_ids().chunks], type=pa.string()
     )
@@ -120,8 +130,7 @@ def align(files: Sequence[Embeddings], documents: Documents) -> NDArray[np.float
         raise LandmarkError(
             "embeddings and shards hold different patches; remove runs/*/embeddings"
         )
-    vectors = np.concatenate([batch for file in files for batch in file.vectors()])
-    return vectors[order.to_numpy()]
+    return order.to_numpy().astype(np.int64)
 
 
 def _committed(dataset: Dataset, sensor: str, split: str) -> dict[Path, CommitMark]:
@@ -182,7 +191,7 @@ def _embed_shard(
     for start in range(0, reader.rows, BATCH):
         stop = min(start + BATCH, reader.rows)
         batch = np.stack([reader.image(row) for row in range(start, stop)])
-        parts.append(_outputs(loaded, sensor, batch))
+        parts.append(outputs_of(loaded, sensor, batch))
         progress.advance(stop - start)
     vectors = np.concatenate(parts)
     item = pa.field("element", pa.float32(), nullable=False)
@@ -199,7 +208,14 @@ def _embed_shard(
     return pa.Table.from_arrays([ids, column], schema=schema)
 
 
-def _outputs(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+def outputs_of(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return (n, d) what a run says of patches, as embeddings files hold it.
+
+    Args:
+        loaded: The run.
+        sensor: `s1` or `s2`.
+        batch: (n, bands, 120, 120) as stored in shards.
+    """
     if loaded.kind == "embedding":
         return loaded.model.encode_images(sensor, batch)
     if loaded.kind == "classes":

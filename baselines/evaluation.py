@@ -1,98 +1,60 @@
 """Retrieval scores of a run beside the references: `runs/<name>/evaluation.json`.
 
-Gallery: split `corpus`, per sensor and both. A row is a mean over queries with a 90 % bootstrap
-interval over those queries (percentiles of 1000 resampled means; blocks are not resampled). Rows
-of one class hold one query and closed-form rows hold no chance, so they have no interval.
+Gallery: split `corpus`, per sensor and both, and per source in a file of its own. A row is a mean
+over queries with a 90 % bootstrap interval over blocks of ground and those queries
+(`baselines.resampling`; docs/evaluation.md has all definitions).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
+from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, list_runs, load_run, read_config, run_files
 from baselines.concept_queries import concept_queries
-from baselines.documents import Documents, event_flags, read_documents
-from baselines.embedding import align, embed
-from baselines.measures import Measure
+from baselines.documents import SENSORS, Documents, event_flags, read_documents
+from baselines.embedding import embed, order_in
+from baselines.evaluation_rows import (
+    BY_SOURCE_FILE,
+    FILE,
+    EvaluationRow,
+    aggregate,
+    encode,
+    place_of,
+    read_evaluation,
+)
 from baselines.published import read_grades
 from baselines.queries import Query, read_queries
-from baselines.rankers import ConceptRanker, ProbabilityRanker, Ranker, VectorRanker
+from baselines.rankers import ConceptRanker, FileRanker, ProbabilityRanker, Ranker, VectorRanker
 from baselines.references import (
     FACT_COLUMNS,
     LABEL_FREQUENCY,
     MULTILABEL,
-    RANDOM,
     SOURCE_SHORTCUT,
     label_frequency,
     source_shortcut,
 )
+from baselines.resampling import ground_blocks, resampling
 from baselines.runs import choose_run
-from baselines.scoring import Case, Value, score
+from baselines.scoring import Outcome, score
 from landmark.commits import write_atomic
 from landmark.dataset import Dataset
-from landmark.errors import InputError, LandmarkError
+from landmark.errors import InputError
 from landmark.progress import Progress, Silent
 
 OpenRun = Callable[[Path, str], LoadedRun]
 
-_RESAMPLES = 1000
-_INTERVAL = (5.0, 95.0)
-#: Digits kept: far below what any comparison needs, above what another BLAS may change.
-_DIGITS = 6
+__all__ = ["EvaluationResult", "EvaluationRow", "evaluate", "read_evaluation"]
 
-
-@dataclass(frozen=True)
-class EvaluationRow:
-    """One value of `evaluation.json`.
-
-    Attributes:
-        run: Run, or `baseline:...`.
-        recipe: Recipe of the run, or None.
-        sensor: `s1`, `s2` or `both`.
-        queries: Kind of the queries.
-        class_name: The class of a single-class row (`class` in JSON); None: mean over queries.
-        events: `all`, `seen` or `unseen`.
-        relevance: `binary` or `graded`.
-        judged: Whether only patches of known relevance are counted.
-        metric: `map`, `map_at`, `ndcg`, `r_precision` or `recall`.
-        k: Ranks looked at; None: the full ranking.
-        value: 0..1.
-        low: Lower end of the 90 % interval, or None.
-        high: Upper end, or None.
-    """
-
-    run: str
-    recipe: str | None
-    sensor: str
-    queries: str
-    class_name: str | None
-    events: str
-    relevance: str
-    judged: bool
-    metric: str
-    k: int | None
-    value: float
-    low: float | None
-    high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; `class_name` is called `class`."""
-        return {
-            "class" if name == "class_name" else name: getattr(self, name)
-            for name in self.__dataclass_fields__
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> EvaluationRow:
-        """Return the row `to_dict` wrote."""
-        return cls(**{"class_name" if name == "class" else name: raw[name] for name in raw})
+_COLUMNS = (*FACT_COLUMNS, "lon", "lat")
+#: Fewer blocks of ground than this make intervals that are hardly more than a guess.
+_FEW_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -103,12 +65,14 @@ class EvaluationResult:
         run: The run evaluated.
         path: Where the rows were written.
         rows: All rows.
+        by_source: The rows of each source apart, where a sensor has several.
         notes: What was left out, one line each.
     """
 
     run: str
     path: Path
     rows: tuple[EvaluationRow, ...]
+    by_source: tuple[EvaluationRow, ...]
     notes: tuple[str, ...]
 
     def to_list(self) -> list[dict[str, Any]]:
@@ -125,6 +89,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Score a run and the references on the dataset's queries; write `evaluation.json`.
 
+    The run that serves as `baseline:multilabel` is scored by the way, and gets its file too.
+
     Args:
         root: Dataset directory.
         run: Run name; None: `clip`, or the only run.
@@ -140,7 +106,7 @@ def evaluate(
     name = choose_run(root, run)
     queries = read_queries(dataset)
     loaded = open_run(root, name)
-    corpus = _of_sensors(read_documents(dataset, "corpus", FACT_COLUMNS), loaded)
+    corpus = _of_sensors(read_documents(dataset, "corpus", _COLUMNS), loaded)
     train = _of_sensors(read_documents(dataset, "train", FACT_COLUMNS), loaded)
     rankers = [
         _ranker(root, loaded, name, corpus, queries, shown),
@@ -158,84 +124,61 @@ def evaluate(
         other = loaded if multilabel == name else open_run(root, multilabel)
         rankers.append(_ranker(root, other, MULTILABEL, corpus, queries, shown))
         notes.append(f"{MULTILABEL} is run {multilabel!r}")
-    grades = read_grades(dataset)
-    values = score(corpus, queries, rankers, event_flags(corpus, train), shown, grades)
-    notes.extend(_unanswered(queries, values))
-    if not values:
+    blocks = ground_blocks(corpus)
+    notes.extend(_few_blocks(blocks))
+    outcomes = score(
+        corpus,
+        queries,
+        rankers,
+        event_flags(corpus, train, *_validation(dataset)),
+        shown,
+        read_grades(dataset),
+        resampling(blocks),
+    )
+    notes.extend(_unanswered(queries, outcomes))
+    if not outcomes:
         raise InputError(
             f"{root}: no query has a relevant patch in split corpus; make the area larger or add "
             "label sources"
         )
-    rows = aggregate(values)
-    path = run_files(root, name).folder / "evaluation.json"
-    write_atomic(path, encode(rows))
-    return EvaluationResult(name, path, rows, tuple(notes))
+    rows = aggregate(outcomes)
+    path = _write(root, name, rows)
+    if multilabel is not None and multilabel != name:
+        _write(root, multilabel, _as_run(rows, multilabel))
+    return EvaluationResult(
+        name,
+        path,
+        tuple(row for row in rows if row.source is None),
+        tuple(row for row in rows if row.source is not None),
+        tuple(notes),
+    )
 
 
-def read_evaluation(root: Path, run: str) -> tuple[EvaluationRow, ...]:
-    """Return the rows of a run's `evaluation.json`; none where it was not evaluated.
-
-    Raises:
-        LandmarkError: The file is damaged.
-    """
-    path = run_files(root, run).folder / "evaluation.json"
-    try:
-        return tuple(EvaluationRow.from_dict(raw) for raw in json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return ()
-    except (ValueError, TypeError, AttributeError):
-        raise LandmarkError(f"{path} is damaged; run `landmark evaluate` again") from None
+def _write(root: Path, run: str, rows: tuple[EvaluationRow, ...]) -> Path:
+    folder = run_files(root, run).folder
+    write_atomic(folder / BY_SOURCE_FILE, encode(row for row in rows if row.source is not None))
+    write_atomic(folder / FILE, encode(row for row in rows if row.source is None))
+    return folder / FILE
 
 
-def encode(rows: Iterable[EvaluationRow]) -> str:
-    """Return rows as one JSON array, a row per line."""
-    lines = ",\n".join(json.dumps(row.to_dict()) for row in rows)
-    return f"[\n{lines}\n]\n"
+def _as_run(rows: tuple[EvaluationRow, ...], multilabel: str) -> tuple[EvaluationRow, ...]:
+    """Return the rows that evaluating the multilabel run itself would give: it was ranked too."""
+    own = (replace(row, run=multilabel) for row in rows if row.run == MULTILABEL)
+    return (*own, *(row for row in rows if place_of(row.run)))
 
 
-def aggregate(values: Iterable[Value]) -> tuple[EvaluationRow, ...]:
-    """Return the mean of each kind of queries, and each class of the single-class queries."""
-    groups: dict[tuple[str, str | None, Case, str, str | None, Measure], list[Value]] = {}
-    for value in values:
-        key = (value.run, value.recipe, value.case, value.query.kind)
-        groups.setdefault((*key, None, value.measure), []).append(value)
-        if value.query.kind == "single":
-            groups.setdefault((*key, value.query.classes[0], value.measure), []).append(value)
-    rows = []
-    for (run, recipe, case, kind, class_name, measure), members in groups.items():
-        low, high = (None, None) if run == RANDOM else interval(members)
-        rows.append(
-            EvaluationRow(
-                run=run,
-                recipe=recipe,
-                sensor=case.sensor,
-                queries=kind,
-                class_name=class_name,
-                events=case.events,
-                relevance=measure.relevance,
-                judged=case.judged,
-                metric=measure.metric,
-                k=measure.k,
-                value=round(float(np.mean([member.value for member in members])), _DIGITS),
-                low=low,
-                high=high,
-            )
-        )
-    return tuple(rows)
+def _validation(dataset: Dataset) -> list[Documents]:
+    """Return the patches of split val, where there is one."""
+    if not any(dataset.split_shards(sensor, "val") for sensor in SENSORS):
+        return []
+    return [read_documents(dataset, "val")]
 
 
-def interval(members: list[Value]) -> tuple[float | None, float | None]:
-    """Return the 90 % bootstrap interval of the mean over queries; None for a single query.
-
-    The draw depends on the query ids alone, so that all runs are resampled alike.
-    """
-    if len(members) < 2:
-        return None, None
-    seed = xxhash.xxh3_64_intdigest("\n".join(member.query.id for member in members).encode())
-    draws = np.random.default_rng(seed).integers(len(members), size=(_RESAMPLES, len(members)))
-    means = np.array([member.value for member in members])[draws].mean(axis=1)
-    low, high = np.percentile(means, _INTERVAL)
-    return round(float(low), _DIGITS), round(float(high), _DIGITS)
+def _few_blocks(blocks: NDArray[np.str_]) -> list[str]:
+    count = np.unique(blocks).size
+    if count >= _FEW_BLOCKS:
+        return []
+    return [f"split corpus lies in {count} blocks of ground: too few for intervals to mean much"]
 
 
 def _of_sensors(documents: Documents, loaded: LoadedRun) -> Documents:
@@ -252,17 +195,18 @@ def _ranker(
     queries: tuple[Query, ...],
     progress: Progress,
 ) -> Ranker:
-    vectors = align(embed(root, loaded, progress=progress), documents)
+    files = embed(root, loaded, progress=progress)
     recipe = loaded.config.recipe_name
+    made = partial(FileRanker, shown_as, recipe, files, order_in(files, documents))
     if loaded.kind == "classes":
-        return ProbabilityRanker(shown_as, recipe, vectors)
+        return made(lambda part: ProbabilityRanker(shown_as, recipe, part))
     if loaded.kind == "concepts":
         asked = concept_queries(loaded, [query.text for query in queries])
         by_query = dict(zip((query.id for query in queries), asked, strict=True))
-        return ConceptRanker(shown_as, recipe, vectors, by_query)
+        return made(lambda part: ConceptRanker(shown_as, recipe, part, by_query))
     texts = loaded.model.encode_texts([query.text for query in queries])
     by_id = {query.id: text for query, text in zip(queries, texts, strict=True)}
-    return VectorRanker(shown_as, recipe, vectors, by_id)
+    return made(lambda part: VectorRanker(shown_as, recipe, part, by_id))
 
 
 def _multilabel(root: Path, loaded: LoadedRun) -> str | None:
@@ -276,9 +220,9 @@ def _multilabel(root: Path, loaded: LoadedRun) -> str | None:
     return None
 
 
-def _unanswered(queries: tuple[Query, ...], values: list[Value]) -> list[str]:
+def _unanswered(queries: tuple[Query, ...], outcomes: list[Outcome]) -> list[str]:
     """Return a note on queries that no gallery holds a relevant patch for."""
-    answered = {value.query.id for value in values}
+    answered = {one.query.id for one in outcomes}
     missing = [query.text for query in queries if query.id not in answered]
     if not missing:
         return []

@@ -1,4 +1,4 @@
-"""The few numbers shown first: mean average precision over single classes, beside the references.
+"""The few numbers shown first, beside the references: over single classes, and per kind of query.
 
 Classes that most patches carry are left out: there, any ranking scores high. A class counts where
 its prevalence in the gallery (the share of patches that carry it) is at most `MAX_PREVALENCE`.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.evaluation import EvaluationRow
-from baselines.references import RANDOM, REFERENCES
+from baselines.evaluation_rows import EvaluationRow, place_of
+from baselines.references import RANDOM
 from landmark.pages import Table
 
 MAX_PREVALENCE = 0.5
@@ -103,5 +103,50 @@ def headline_table(scores: Sequence[Headline]) -> Table:
     )
 
 
+#: Kinds of queries in the order shown, and events where a line of the table counts only those.
+_SHOWN = (
+    *((kind, "all") for kind in ("single", "combination", "held_out", "paraphrase", "negation")),
+    ("published", "all"),
+    ("single", "seen"),
+    ("single", "unseen"),
+)
+
+
+def kinds_table(rows: Sequence[EvaluationRow]) -> Table:
+    """Return a table of every kind of query and every run: mAP with its interval, and nDCG.
+
+    The gallery is that of both sensors, or of the only one.
+    """
+    sensors = {row.sensor for row in rows}
+    sensor = "both" if "both" in sensors else next(iter(sorted(sensors)), "both")
+    means = {
+        (row.queries, row.events, row.run, row.relevance, row.metric): row
+        for row in rows
+        if row.sensor == sensor and row.class_name is None and not row.judged and row.k is None
+    }
+    lines: list[tuple[str | float | None, ...]] = []
+    runs = sorted({row.run for row in rows}, key=_place)
+    for kind, events in _SHOWN:
+        for run in runs:
+            own = means.get((kind, events, run, "binary", "map"))
+            if own is None:
+                continue
+            binary, graded = (
+                means[kind, events, run, relevance, "ndcg"] for relevance in ("binary", "graded")
+            )
+            name = kind.replace("_", " ") + ("" if events == "all" else f", {events} events")
+            figures = (own.value, own.low, own.high, binary.value, graded.value)
+            shown = (None if figure is None else round(figure, 3) for figure in figures)
+            lines.append((name, run, *shown))
+    return Table(
+        columns=("queries", "run", "mAP", "low", "high", "nDCG", "graded nDCG"),
+        rows=tuple(lines),
+        caption=(
+            f"Means over the queries of a kind, all classes, gallery {sensor}, full ranking; low "
+            "and high: 90 % bootstrap interval of mAP over blocks of ground and queries."
+        ),
+    )
+
+
 def _place(run: str) -> tuple[int, str]:
-    return (REFERENCES.index(run) + 1 if run in REFERENCES else 0, run)
+    return place_of(run), run

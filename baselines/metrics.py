@@ -1,13 +1,11 @@
-"""Retrieval metrics over one full ranking, and what a random ranking would score.
+"""Ranking, its average precision, and what a random ranking would score.
 
-Conventions (they differ between libraries, so they are named here):
+Conventions (they differ between libraries, so they are named here; `measures` computes all):
 
 - AP divides by all relevant documents; AP@k divides by min(k, relevant).
 - nDCG has linear gain and discount 1 / log2(rank + 1); the ideal ranking sees all documents.
 - Documents of equal score are ranked by patch_id, ascending.
 - A query with no relevant document has no value: NaN, never 0.
-
-The functions take gains *in rank order*, best first; `ranking` makes the order.
 """
 
 from __future__ import annotations
@@ -36,9 +34,18 @@ def ranking(scores: Floats) -> NDArray[np.intp]:
     Raises:
         LandmarkError: A score is NaN, which has no rank.
     """
+    refuse_nan(scores)
+    return np.argsort(-scores, kind="stable")
+
+
+def refuse_nan(scores: Floats) -> None:
+    """Refuse scores that have no rank.
+
+    Raises:
+        LandmarkError: A score is NaN.
+    """
     if np.isnan(scores).any():
         raise LandmarkError("a score is NaN: the model's vectors are damaged; train or embed again")
-    return np.argsort(-scores, kind="stable")
 
 
 def average_precision(ranked: Flags) -> float:
@@ -51,66 +58,6 @@ def average_precision(ranked: Flags) -> float:
     if hits.size == 0:
         return math.nan
     return float(np.mean(np.arange(1, hits.size + 1) / (hits + 1)))
-
-
-def average_precision_at(ranked: Flags, k: int) -> float:
-    """Return AP@k, divided by min(k, relevant).
-
-    Args:
-        ranked: (n,) relevance in rank order.
-        k: Ranks looked at, at least 1.
-    """
-    relevant = int(np.count_nonzero(ranked))
-    if relevant == 0:
-        return math.nan
-    hits = np.flatnonzero(ranked[:k])
-    return float(np.sum(np.arange(1, hits.size + 1) / (hits + 1))) / min(k, relevant)
-
-
-def ndcg(ranked_gains: Floats | Flags, k: int | None = None, best: Floats | None = None) -> float:
-    """Return nDCG@k with linear gain.
-
-    Args:
-        ranked_gains: (n,) gains in rank order: booleans, or graded gains >= 0.
-        k: Ranks looked at; None: all.
-        best: `ideal_order` of the gains where the caller has it, which saves a sort.
-    """
-    gains = ranked_gains.astype(np.float64)
-    depth = gains.size if k is None else min(k, gains.size)
-    ideal = (ideal_order(gains) if best is None else best)[:depth] @ discounts(depth)
-    if ideal == 0:
-        return math.nan
-    return float(gains[:depth] @ discounts(depth) / ideal)
-
-
-def r_precision(ranked: Flags) -> float:
-    """Return the precision at rank R, the number of relevant documents.
-
-    Args:
-        ranked: (n,) relevance in rank order.
-    """
-    relevant = int(np.count_nonzero(ranked))
-    if relevant == 0:
-        return math.nan
-    return int(np.count_nonzero(ranked[:relevant])) / relevant
-
-
-def recall_at(ranked: Flags, k: int) -> float:
-    """Return the share of all relevant documents within the first k ranks.
-
-    Args:
-        ranked: (n,) relevance in rank order.
-        k: Ranks looked at, at least 1.
-    """
-    relevant = int(np.count_nonzero(ranked))
-    if relevant == 0:
-        return math.nan
-    return int(np.count_nonzero(ranked[:k])) / relevant
-
-
-def ideal_order(gains: Floats | Flags) -> NDArray[np.float64]:
-    """Return (n,) gains, largest first: the ranking no other beats."""
-    return np.sort(gains.astype(np.float64))[::-1]
 
 
 def discounts(depth: int) -> NDArray[np.float64]:
@@ -137,21 +84,6 @@ def random_average_precision(documents: int, relevant: int, k: int | None = None
     other = (relevant - 1) / (documents - 1) if documents > 1 else 0.0
     total = relevant / documents * ((1 - other) * harmonic(depth) + depth * other)
     return total / divisor
-
-
-def random_ndcg(best: Floats, k: int | None = None) -> float:
-    """Return the expected nDCG@k over all orders of the documents: the mean gain at every rank.
-
-    Args:
-        best: (n,) gains in their ideal order (`ideal_order`).
-        k: Ranks looked at; None: all.
-    """
-    depth = best.size if k is None else min(k, best.size)
-    weights = discounts(depth)
-    ideal = best[:depth] @ weights
-    if ideal == 0:
-        return math.nan
-    return float(best.mean() * weights.sum() / ideal)
 
 
 def random_r_precision(documents: int, relevant: int) -> float:

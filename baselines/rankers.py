@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.concepts import ConceptQuery
+from baselines.embedding import Embeddings
 from baselines.queries import Query
 from landmark.taxonomy import CLASSES
 
@@ -30,6 +31,21 @@ class Ranker(Protocol):
 
     def scores(self, query: Query) -> NDArray[np.floating]:
         """Return (n,) scores, documents in patch_id order."""
+
+    def many(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return (q, n) scores of several queries."""
+
+
+class OneByOne:
+    """A ranker that gains nothing from being asked several queries at once."""
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) scores, documents in patch_id order."""
+        raise NotImplementedError
+
+    def many(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return (q, n) scores of several queries."""
+        return np.stack([self.scores(query).astype(np.float32) for query in queries])
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,13 @@ class VectorRanker:
         """Return (n,) cosines."""
         return self.vectors @ self.texts[query.id]
 
+    def many(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return (q, n) cosines, in one matrix product."""
+        return np.stack([self.texts[query.id] for query in queries]) @ self.vectors.T
+
 
 @dataclass(frozen=True)
-class ConceptRanker:
+class ConceptRanker(OneByOne):
     """Ranks by the classes a query's words are translated to (see `baselines.concepts`).
 
     Attributes:
@@ -75,7 +95,7 @@ class ConceptRanker:
 
 
 @dataclass(frozen=True)
-class ProbabilityRanker:
+class ProbabilityRanker(OneByOne):
     """Ranks by the sum of log class probabilities, log(1 - p) for negated classes.
 
     Attributes:
@@ -91,6 +111,41 @@ class ProbabilityRanker:
     def scores(self, query: Query) -> NDArray[np.floating]:
         """Return (n,) log probabilities of the query, its classes taken as independent."""
         return log_probability(self.probabilities, query.classes, query.absent)
+
+
+@dataclass(frozen=True)
+class FileRanker:
+    """Ranks by what lies in embeddings files, a part of them at a time.
+
+    Attributes:
+        run: Name shown.
+        recipe: Recipe it was trained with.
+        files: The files, in shard order.
+        order: (n,) where each document lies in them (`embedding.order_in`).
+        of_part: Rows of a file -> what ranks them.
+    """
+
+    run: str
+    recipe: str | None
+    files: Sequence[Embeddings]
+    order: NDArray[np.int64]
+    of_part: Callable[[NDArray[np.float32]], Ranker]
+
+    def scores(self, query: Query) -> NDArray[np.floating]:
+        """Return (n,) scores, documents in patch_id order."""
+        return self.many([query])[0]
+
+    def many(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return (q, n) scores of several queries, reading the files once."""
+        found = np.empty((len(queries), self.order.size), np.float32)
+        start = 0
+        for file in self.files:
+            for part in file.vectors():
+                found[:, start : start + len(part)] = self.of_part(part).many(queries)
+                start += len(part)
+        for row in found:
+            row[:] = row[self.order]
+        return found
 
 
 def log_probability(

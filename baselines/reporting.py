@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
 from baselines.checkpoints import LoadedRun, list_runs, load_run, run_files
-from baselines.evaluation import EvaluationRow, read_evaluation
+from baselines.evaluation_rows import EvaluationRow, read_evaluation
 from baselines.gallery import hit_cards
-from baselines.headline import headline, headline_table
+from baselines.headline import headline, headline_table, kinds_table
 from baselines.queries import Query, read_queries
 from baselines.references import RANDOM
 from baselines.search import search
@@ -69,6 +69,7 @@ def _scores(root: Path, run: str) -> tuple[Block, ...]:
         blocks.append(headline_table(scores))
     else:
         blocks.append(Paragraph("No class of prevalence at most 0.5 has a relevant patch."))
+    blocks.append(kinds_table(rows))
     for sensor in _SENSOR_NAMES:
         own = [row for row in class_rows(rows) if row.sensor == sensor]
         if own and sensor != "both":

@@ -112,6 +112,18 @@ def read_tags(path: str) -> dict[str, str]:
         return tags
 
 
+def read_whole(path: str) -> NDArray[np.generic]:
+    """Return all bands of a small local image, (bands, rows, columns) as stored.
+
+    Raises:
+        InputError: The file is missing or is no image.
+        LandmarkError: Its pixels cannot be read.
+    """
+    with open_image(path) as source, reading(path):
+        values: NDArray[np.generic] = source.read()
+        return values
+
+
 def low_percentiles(
     scene: Scene, resolve: Resolve, signer: Signer | None = None
 ) -> dict[str, float]:

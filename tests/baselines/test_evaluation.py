@@ -243,6 +243,90 @@ def test_a_multilabel_run_is_the_fourth_reference(
     assert "baseline:multilabel is run 'bce'" in result.notes
 
 
+def test_the_multilabel_reference_is_scored_like_a_run_of_its_own(
+    tiny: tuple[Dataset, FakeRuns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = tiny
+    runs = FakeRuns(dataset.root, {"clip": "embedding", "bce": "classes"})
+    monkeypatch.setattr(evaluation, "_multilabel", lambda root, loaded: "bce")
+    evaluate(dataset.root, "clip", open_run=runs)
+    by_the_way = (dataset.runs / "bce" / "evaluation.json").read_bytes()
+    evaluate(dataset.root, "bce", open_run=runs)
+    assert (dataset.runs / "bce" / "evaluation.json").read_bytes() == by_the_way
+
+
+def test_an_event_of_split_val_was_seen_too(tmp_path: Path, tiny: tuple[Dataset, FakeRuns]) -> None:
+    flood = mask("Flooded Area")
+    splits = {
+        "train": [Patch("t", "s2", flood)],
+        "val": [Patch("v", "s2", flood, events=(("flood", "chosen-on", "during"),))],
+        "corpus": [
+            Patch("a", "s2", flood, events=(("flood", "chosen-on", "during"),)),
+            Patch("b", "s2", mask("Trees")),
+        ],
+    }
+    dataset = make_dataset(tmp_path / "other", splits)
+    write_queries(dataset, single_queries())
+    result = evaluate(dataset.root, open_run=FakeRuns(dataset.root, {"clip": "embedding"}))
+    same = {"run": "clip", "sensor": "s2", "class_name": "Flooded Area", "metric": "map"}
+    assert one(result, **same, events="seen").value == 1.0
+    assert not pick(result.rows, **same, events="unseen")
+
+
+def test_sources_are_scored_apart_in_a_file_of_their_own(
+    tmp_path: Path, tiny: tuple[Dataset, FakeRuns]
+) -> None:
+    water, trees = mask("Water"), mask("Trees")
+    corpus = [
+        Patch("a", "s2", trees, marker=water, facts={"collection": "hard"}),  # ranks first
+        Patch("b", "s2", water, marker=water, facts={"collection": "hard"}),
+        Patch("c", "s2", water, facts={"collection": "easy"}),
+        Patch("d", "s2", trees, facts={"collection": "easy"}),
+    ]
+    dataset = make_dataset(tmp_path / "other", {"train": corpus, "corpus": corpus})
+    write_queries(dataset, single_queries()[:1])
+    result = evaluate(dataset.root, open_run=FakeRuns(dataset.root, {"clip": "embedding"}))
+    assert all("source" not in row for row in result.to_list())
+    raw = json.loads((dataset.runs / "clip" / "evaluation_by_source.json").read_bytes())
+    assert raw == [row.to_dict() for row in result.by_source]
+    found = {
+        row["source"]: row["value"]
+        for row in raw
+        if (row["run"], row["metric"], row["class"]) == ("clip", "map", "Water")
+    }
+    assert found == {"p/hard": 0.5, "p/easy": 1.0}
+
+
+def test_patches_of_several_blocks_give_single_classes_an_interval(
+    tmp_path: Path, tiny: tuple[Dataset, FakeRuns]
+) -> None:
+    corpus = [
+        Patch(f"{i:02d}", "s2", mask("Water", "Trees") if i % 3 else mask("Trees"),
+              marker=mask("Water") if i % 2 else 0, facts={"lon": 9.0 + i // 4, "lat": 45.0})
+        for i in range(48)
+    ]  # fmt: skip
+    dataset = make_dataset(tmp_path / "other", {"train": corpus, "corpus": corpus})
+    write_queries(dataset, single_queries()[:2])
+    result = evaluate(dataset.root, open_run=FakeRuns(dataset.root, {"clip": "embedding"}))
+    same = {"run": "clip", "sensor": "s2", "metric": "map"}
+    water = one(result, **same, class_name="Water")
+    assert water.low is not None
+    assert water.high is not None
+    assert 0 < water.low < water.value < water.high < 1
+    # Every patch shows trees: no draw can change that.
+    trees = one(result, **same, class_name="Trees")
+    assert (trees.low, trees.value, trees.high) == (1.0, 1.0, 1.0)
+    assert not any("blocks of ground" in note for note in result.notes)
+
+
+def test_few_blocks_are_said(tiny: tuple[Dataset, FakeRuns]) -> None:
+    dataset, runs = tiny
+    result = evaluate(dataset.root, open_run=runs)
+    assert any("in 1 blocks of ground" in note for note in result.notes)
+    row = one(result, run="clip", sensor="s2", class_name="Crops", metric="map")
+    assert (row.low, row.high) == (None, None)
+
+
 def test_queries_without_relevant_patches_are_left_out_and_named(
     tiny: tuple[Dataset, FakeRuns],
 ) -> None:

@@ -64,7 +64,11 @@ def test_a_run_shows_curves_scores_and_hits(tiny: tuple[Dataset, FakeRuns]) -> N
         "average precision of run clip per class, Sentinel-1",
         "average precision of run clip per class, Sentinel-2",
     ]
-    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    table, kinds = [block for block in section.blocks if isinstance(block, Table)]
+    assert kinds.columns[:5] == ("queries", "run", "mAP", "low", "high")
+    assert {"single"} <= {row[0] for row in kinds.rows} <= {"single", "single, unseen events"}
+    clip = next(row for row in kinds.rows if row[:2] == ("single", "clip"))
+    assert clip[3] <= clip[2] <= clip[4]
     assert [row[0] for row in table.rows] == [
         "clip", "baseline:random", "baseline:label_frequency", "baseline:source_shortcut",
     ]  # fmt: skip

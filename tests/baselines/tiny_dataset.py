@@ -95,6 +95,8 @@ def _row(patch: Patch, layout: ImageLayout, split: str) -> dict[str, Any]:
         "epsg": 32632,
         "datetime": START,
         "collection": "c",
+        "lon": 9.0,
+        "lat": 45.0,
         **patch.facts,
     }
     return {
@@ -107,8 +109,8 @@ def _row(patch: Patch, layout: ImageLayout, split: str) -> dict[str, Any]:
         "image_nbytes": len(image),
         "image_xxh3": frame_xxh3(image),
         "datetime": facts["datetime"],
-        "lon": 9.0,
-        "lat": 45.0,
+        "lon": facts["lon"],
+        "lat": facts["lat"],
         "epsg": facts["epsg"],
         "transform": list(frame.transform()),
         "geometry": b"",

@@ -255,15 +255,43 @@ def test_evaluate(
         "baselines.headline",
         headline=Call(()),
         headline_table=Call(Table(("run", "mAP s1"), (("clip", 0.5),))),
+        kinds_table=Call(Table(("queries", "run", "low"), (("paraphrase", "clip", 0.4),))),
     )
     assert main.run(["evaluate", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert "clip" in captured.out
+    assert "paraphrase" in captured.out
     assert captured.err == "a note\n"
     assert main.run(["evaluate", str(tmp_path), "--json", "--quiet"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == rows
     assert captured.err == ""
+
+
+def test_evaluate_classifies_chips(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = SimpleNamespace(to_dict=lambda: {"task": "probe", "accuracy": 0.6})
+    result = SimpleNamespace(rows=(row,), path=tmp_path / "chips.json", notes=("few chips",))
+    classify = Call(result)
+    module(
+        monkeypatch,
+        "baselines.chips",
+        classify_chips=classify,
+        chips_table=Call(Table(("run", "accuracy"), (("clip", 0.6),))),
+        class_table=Call(Table(("class", "probe"), (("Forest", 0.9),))),
+    )
+    command = ["evaluate", str(tmp_path), "--run", "clip", "--chips", str(tmp_path / "EuroSAT")]
+    assert main.run([*command, "--chip-bands", "B02, B03"]) == 0
+    captured = capsys.readouterr()
+    assert "Forest" in captured.out
+    assert "few chips" in captured.err
+    bands = ("B02", "B03")
+    assert classify.arguments[:5] == (tmp_path, tmp_path / "EuroSAT", "clip", bands, None)
+    assert main.run([*command, "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"task": "probe", "accuracy": 0.6}]
+    assert main.run(["evaluate", str(tmp_path), "--chip-bands", "B02"]) == 2
+    assert "go with --chips DIR" in capsys.readouterr().err
 
 
 def test_explain(

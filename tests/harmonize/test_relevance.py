@@ -5,19 +5,23 @@ from pathlib import Path
 
 import ir_measures
 import numpy as np
+import pyarrow as pa
 import pytest
+from ir_measures import AP, R, Rprec, nDCG
 
-from baselines import metrics
+from baselines import documents as evaluated
+from baselines.queries import Query
+from baselines.rankers import VectorRanker
+from baselines.scoring import score
 from harmonize.queries import Gallery, make_queries
 from harmonize.relevance import (
     Documents,
-    binary_grades,
     count_lines,
-    graded_grades,
     remove_qrels,
     write_qrels,
 )
 from landmark.manifest import Queries
+from landmark.progress import Silent
 from landmark.taxonomy import ALL_MASK, names_of
 
 RNG = np.random.default_rng(4)
@@ -83,34 +87,41 @@ def test_removed_where_not_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "qrels").exists()
 
 
-def test_metrics_by_masks_equal_ir_measures_on_the_written_files(folder: Path) -> None:
-    """nDCG, AP and recall from masks are those a TREC tool finds from the files."""
-    scores = np.random.default_rng(1).permutation(len(IDS)).astype(np.float32)
-    order = metrics.ranking(scores)
-    measures = [ir_measures.AP, ir_measures.nDCG, ir_measures.nDCG @ 10, ir_measures.R @ 20]
+def test_evaluation_by_masks_equals_ir_measures_on_the_written_files(folder: Path) -> None:
+    """The values of `evaluate` are those a TREC tool finds from the files alone."""
+    count = len(IDS)
+    scores = np.random.default_rng(1).permutation(count).astype(np.float32)
+    table = {"patch_id": IDS, "sensor": ["s2"] * count}
+    masks = {"label_mask": LABELS.astype(np.uint16), "known_mask": KNOWN.astype(np.uint16)}
+    queries = [Query(q.id, q.text, q.kind, tuple(q.classes), tuple(q.absent)) for q in QUERIES]
+    ranker = VectorRanker(
+        "r", None, scores[:, None], {q.id: np.ones(1, np.float32) for q in QUERIES}
+    )
+    outcomes = score(evaluated.Documents(pa.table(table | masks)), queries, [ranker], {}, Silent())
+    measures = [AP, Rprec, nDCG, nDCG @ 10, nDCG @ 100, R @ 10, R @ 100]
     run = [
         ir_measures.ScoredDoc(query.id, name, float(score))
         for query in QUERIES
         for name, score in zip(IDS, scores, strict=True)
     ]
+    found: dict[tuple[str, str, object], float] = {}
+    for relevance in ("binary", "graded"):
+        qrels = list(ir_measures.read_trec_qrels(str(folder / f"{relevance}.tsv")))
+        for value in ir_measures.iter_calc(measures, qrels, run):
+            found[relevance, value.query_id, value.measure] = value.value
     compared = 0
-    for name, grades in (("binary.tsv", binary_grades), ("graded.tsv", graded_grades)):
-        qrels = list(ir_measures.read_trec_qrels(str(folder / name)))
-        found = {
-            (value.query_id, value.measure): value.value
-            for value in ir_measures.iter_calc(measures, qrels, run)
-        }
-        for query in QUERIES:
-            gains = grades(query, DOCUMENTS.gallery)[order]
-            if not gains.any():
+    for one in outcomes:
+        if one.run != "r" or one.case.judged or one.case.events != "all":
+            continue
+        for measure, value in zip(one.measures, one.values, strict=True):
+            plain = {"map": AP, "ndcg": nDCG, "r_precision": Rprec, "recall": R}.get(measure.metric)
+            if plain is None or measure.k not in (None, 10, 100):
                 continue
-            ours = {
-                ir_measures.nDCG: metrics.ndcg(gains.astype(float)),
-                ir_measures.nDCG @ 10: metrics.ndcg(gains.astype(float), 10),
-                ir_measures.AP: metrics.average_precision(gains > 0),
-                ir_measures.R @ 20: metrics.recall_at(gains > 0, 20),
-            }
-            for measure, value in ours.items():
-                assert value == pytest.approx(found[query.id, measure], abs=1e-12)
-                compared += 1
-    assert compared >= 8 * len(QUERIES)
+            name = plain if measure.k is None else plain @ measure.k
+            # The files hold whole percents of the overlap.
+            exact = 1e-12 if measure.relevance == "binary" else 5e-3
+            expected = found[measure.relevance, one.query.id, name]
+            assert value == pytest.approx(expected, abs=exact)
+            compared += 1
+    answered = {key[1] for key in found if key[0] == "binary"}
+    assert compared == 10 * len(answered)
