@@ -107,7 +107,7 @@ def _row(patch: Patch, layout: ImageLayout, split: str) -> dict[str, Any]:
         "image_nbytes": len(image),
         "image_xxh3": frame_xxh3(image),
         "datetime": facts["datetime"],
-        "lon": 9.0,
+        "lon": facts.get("lon", 9.0),
         "lat": 45.0,
         "epsg": facts["epsg"],
         "transform": list(frame.transform()),
