@@ -101,7 +101,7 @@ class VectorWriter:
     def _flush(self, rows: int) -> None:
         facts, vectors = pa.concat_tables(self._facts), np.concatenate(self._vectors)
         block = np.ascontiguousarray(vectors[:rows])
-        self._checksums.append(xxhash.xxh3_64_hexdigest(memoryview(block)))
+        self._checksums.append(xxhash.xxh3_64_hexdigest(block.data))
         column = pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(4 * self._width), rows, [None, pa.py_buffer(block)]
         )
@@ -262,7 +262,7 @@ class VectorFile:
     def _check(self, block: Block, vectors: NDArray[np.float32]) -> None:
         if block.number >= len(self._checksums):
             return  # rewritten by another tool, which checks pages
-        if xxhash.xxh3_64_hexdigest(memoryview(vectors)) != self._checksums[block.number]:
+        if xxhash.xxh3_64_hexdigest(vectors.data) != self._checksums[block.number]:
             raise self._damaged()
 
     def _damaged(self) -> LandmarkError:

@@ -9,6 +9,7 @@ Ratios are ours / random: 0.1 is ten times nearer to the top.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def main() -> None:
                 }
                 rows += compare(
                     "cross_sensor", case, measured, metric,
-                    lambda m, metric=metric: m.values[metric], subject=run, versions=versions,
+                    _value(metric), subject=run, versions=versions,
                 )  # fmt: skip
     text = _TEXT.format(
         split=parsed.split,
@@ -77,6 +78,10 @@ def main() -> None:
         not_measured=("real patches", "places the model was trained on (the split is held out)"),
     )
     write_results(report, common_options(parsed))
+
+
+def _value(metric: str) -> Callable[[Measurement], float]:
+    return lambda measured: measured.values[metric]
 
 
 def twins_of(documents: Documents) -> NDArray[np.int64]:

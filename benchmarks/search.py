@@ -15,8 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,7 @@ def main() -> None:
         for metric in ("seconds", "cpu_s"):
             key = f"{case}:{metric}"
             own = {n: m for n, m in measured.items() if key in m[0].values}
-            found += compare(
-                "search", case, own, metric, lambda m, key=key: m.values[key], versions=versions
-            )
+            found += compare("search", case, own, metric, _value(key), versions=versions)
     found += compare(
         "search", "memory", measured, "own_mb", lambda m: m.values["own_mb"], versions=versions
     )
@@ -198,7 +197,7 @@ def _measure(folder: Path, subject: str) -> dict[str, object]:
         for case, filters in FILTERS.items():
             if subject == "ours" or case == "unfiltered":
                 asked = iter(QUERIES)
-                values |= _timed(case, lambda f=filters, a=asked: ask(next(a), f), len(QUERIES))
+                values |= _timed(case, partial(_ask_next, ask, asked, filters), len(QUERIES))
         values["best"] = ask("water. crops", Filters())
     finally:
         done.set()
@@ -237,6 +236,16 @@ def _numpy(encoder: SentenceEncoder, paths: list[Path]) -> Callable[[str, Filter
         return [ids[place] for place in best[np.argsort(-scores[best])]]
 
     return ask
+
+
+def _ask_next(
+    ask: Callable[[str, Filters], list[str]], texts: Iterator[str], filters: Filters
+) -> list[str]:
+    return ask(next(texts), filters)
+
+
+def _value(key: str) -> Callable[[Measurement], float]:
+    return lambda measured: measured.values[key]
 
 
 def _timed(case: str, work: Callable[[], object], times: int) -> dict[str, float]:
