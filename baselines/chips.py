@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from baselines.checkpoints import LoadedRun, load_run, run_files
 from baselines.concept_queries import concept_queries
-from baselines.embedding import BATCH, outputs_of
+from baselines.embedding import BATCH, describe
 from baselines.runs import choose_run
 from baselines.shortcuts import statistics_of
 from landmark.chip_texts import chip_texts
@@ -193,7 +193,7 @@ def _describe(
     progress.start("Describing chips", len(chips))
     for start in range(0, len(chips), BATCH):
         batch = np.stack([read_chip(c, held, wanted) for c in chips[start : start + BATCH]])
-        described.append(outputs_of(loaded, sensor, batch))
+        described.append(describe(loaded, sensor, batch))
         for image in batch:
             missing = np.isnan(image) if sensor == "s1" else image == 0
             statistics.append(statistics_of(image, missing, resampled=False))

@@ -1,37 +1,38 @@
 """What a run's model says of every patch, kept beside the run: vectors or class probabilities.
 
-`runs/<name>/embeddings/<sensor>-<split>.parquet` holds `patch_id` and `vector`, in shard order;
-for a model of kind `classes` the vector is the twelve class probabilities, for kind `concepts`
-these and then the unit vector. A file is a function of the model's weights and config and of the
-shards; it is made again when one of them changed.
+`runs/<name>/embeddings/<sensor>-<split>.parquet` holds a vector per patch, in shard order; for a
+model of kind `classes` the vector is the twelve class probabilities, for kind `concepts` these and
+then the unit vector. A file is a function of the model's weights and config and of the shards. When
+the shards change, it is written again, but the model is asked only about pixels it has not seen:
+vectors are taken over from the run's other files by patch and checksum of the image.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, run_files
 from baselines.documents import SENSORS, Documents
+from baselines.vector_files import FACTS, VectorFile, VectorWriter, batches
 from landmark.commits import CommitMark, atomic_path, hash_file, hash_json, read_mark, write_mark
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.progress import Progress, Silent
 from landmark.shards import ShardReader
 
-EMBEDDING_VERSION = 1
+EMBEDDING_VERSION = 2
 #: Patches per forward pass: 64 x 12 bands of 120 x 120 float32 are 44 MB.
 BATCH = 64
-#: Rows scored at once: 384-d float32 vectors of one step take 25 MB.
-SCAN_ROWS = 16384
+
+_SHARD_COLUMNS = ("patch_id", "image_xxh3", "datetime", "lon", "lat", "events")
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,16 @@ class Embeddings:
 
     def patch_ids(self) -> pa.ChunkedArray:
         """Return the patch ids, in shard order."""
-        return self._open().read(["patch_id"])["patch_id"]
+        with VectorFile(self.path) as file:
+            return file.facts(["patch_id"])["patch_id"]
 
     def vectors(self) -> Iterator[NDArray[np.float32]]:
-        """Yield (up to `SCAN_ROWS`, d) vectors in shard order, in constant memory.
+        """Yield (n, d) vectors in shard order, in constant memory.
 
         Raises:
             LandmarkError: The file is damaged.
         """
-        try:
-            for batch in self._open().iter_batches(SCAN_ROWS, columns=["vector"]):
-                column = batch.column("vector")
-                width = column.type.list_size
-                yield column.flatten().to_numpy().reshape(-1, width)
-        except (OSError, pa.ArrowException):
-            raise LandmarkError(f"{self.path} is damaged; remove it and run again") from None
-
-    def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path, memory_map=True, page_checksum_verification=True)
+        return batches(self.path)
 
 
 def embed(
@@ -91,17 +84,21 @@ def embed(
         LandmarkError: A shard is damaged.
     """
     folder = run_files(root, loaded.name).folder / "embeddings"
+    model = _model_hash(root, loaded)
+    versions = {
+        name: importlib.metadata.version(name) for name in ("landmark", "numpy", "pyarrow", "torch")
+    }
     files = []
     for sensor in sensors:
         shards = _committed(Dataset(root), sensor, split)
         if not shards or sensor not in loaded.bands:
             continue
         target = Embeddings(folder / f"{sensor}-{split}.parquet", sensor, tuple(shards))
-        fingerprint = _fingerprint(root, loaded, shards)
+        rows = sum(mark.rows for mark in shards.values())
+        wanted = CommitMark(rows, 0, "", _fingerprint(model, shards), versions)
         mark = read_mark(target.path)
-        if mark is None or mark.fingerprint != fingerprint:
-            rows = sum(mark.rows for mark in shards.values())
-            _write(target, loaded, split, rows, fingerprint, progress or Silent())
+        if mark is None or mark.fingerprint != wanted.fingerprint:
+            _write(target, loaded, model, wanted, progress or Silent())
         files.append(target)
     return tuple(files)
 
@@ -145,76 +142,144 @@ def _committed(dataset: Dataset, sensor: str, split: str) -> dict[Path, CommitMa
     return marks
 
 
-def _fingerprint(root: Path, loaded: LoadedRun, shards: dict[Path, CommitMark]) -> str:
+def _model_hash(root: Path, loaded: LoadedRun) -> str:
     files = run_files(root, loaded.name)
     return hash_json(
         {
             "version": EMBEDDING_VERSION,
             "model": hash_file(files.model),
             "config": hash_file(files.config),
-            "shards": [[path.name, mark.xxh3] for path, mark in shards.items()],
         }
+    )
+
+
+def _fingerprint(model: str, shards: dict[Path, CommitMark]) -> str:
+    return hash_json(
+        {"model": model, "shards": [[path.name, mark.xxh3] for path, mark in shards.items()]}
     )
 
 
 def _write(
     target: Embeddings,
     loaded: LoadedRun,
-    split: str,
-    rows: int,
-    fingerprint: str,
+    model: str,
+    mark: CommitMark,
     progress: Progress,
 ) -> None:
-    progress.start(f"Embedding {target.sensor} {split}", rows)
+    """Write a file whole, then `mark`, completed by what is known of the file."""
+    known = _Known(target.path.parent, target.sensor, model)
+    progress.start(f"Embedding {target.path.stem.replace('-', ' ')}", mark.rows)
     with atomic_path(target.path) as temporary:
-        writer: pq.ParquetWriter | None = None
+        writer: VectorWriter | None = None
         for path in target.shards:
             with ShardReader(path) as reader:
                 _check_bands(reader, loaded, target.sensor)
-                table = _embed_shard(reader, loaded, target.sensor, progress)
-            writer = writer or _open_writer(temporary, table.schema)
-            writer.write_table(table, row_group_size=table.num_rows)
+                facts = _facts(reader)
+                vectors = _describe_shard(reader, facts, loaded, target.sensor, known, progress)
+            writer = writer or VectorWriter(temporary, vectors.shape[1], model)
+            writer.add(facts, vectors)
         if writer is not None:
             writer.close()
         nbytes, xxh3 = temporary.stat().st_size, hash_file(temporary)
-    versions = {
-        name: importlib.metadata.version(name) for name in ("landmark", "numpy", "pyarrow", "torch")
-    }
-    write_mark(target.path, CommitMark(rows, nbytes, xxh3, fingerprint, versions))
+    write_mark(target.path, replace(mark, nbytes=nbytes, xxh3=xxh3))
     progress.finish()
 
 
-def _embed_shard(
-    reader: ShardReader, loaded: LoadedRun, sensor: str, progress: Progress
-) -> pa.Table:
+class _Known:
+    """The vectors a model gave before, by patch and checksum of its image.
+
+    Args:
+        folder: Where the run's files lie.
+        sensor: Which of them count.
+        model: Hash of the model; files of another do not count.
+    """
+
+    def __init__(self, folder: Path, sensor: str, model: str) -> None:
+        self._files: list[VectorFile] = []
+        keys: list[pa.Table] = []
+        for path in sorted(folder.glob(f"{sensor}-*.parquet")):
+            file = self._open(path, model)
+            if file is not None:
+                rows = file.facts(["patch_id", "image_xxh3"])
+                places = pa.array(np.arange(file.rows))
+                number = pa.array(np.full(file.rows, len(self._files)))
+                keys.append(rows.append_column("row", places).append_column("file", number))
+                self._files.append(file)
+        self._keys = pa.concat_tables(keys) if keys else None
+
+    @staticmethod
+    def _open(path: Path, model: str) -> VectorFile | None:
+        if read_mark(path) is None:
+            return None
+        try:
+            file = VectorFile(path)
+        except LandmarkError:
+            return None  # of an earlier form, or damaged: it is made again
+        return file if file.model == model else None
+
+    def look_up(self, facts: pa.Table) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return which rows of (patch_id, image_xxh3, ...) are known, and (k, d) their vectors."""
+        if self._keys is None:
+            return np.empty(0, np.intp), np.empty((0, 0), np.float32)
+        asked = facts.select(["patch_id", "image_xxh3"])
+        asked = asked.append_column("asked", pa.array(np.arange(facts.num_rows)))
+        found = asked.join(self._keys, ["patch_id", "image_xxh3"], join_type="inner")
+        # A patch that two files hold (it changed its split) is taken from either.
+        _, first = np.unique(found["asked"].to_numpy(), return_index=True)
+        found = found.take(pa.array(first))
+        rows, numbers = found["row"].to_numpy(), found["file"].to_numpy()
+        vectors = np.empty((len(first), self._files[0].width), np.float32)
+        for number in np.unique(numbers):
+            own = numbers == number
+            vectors[own] = self._files[number].take(rows[own])
+        return found["asked"].to_numpy(), vectors
+
+
+def _facts(reader: ShardReader) -> pa.Table:
+    """Return the rows of `FACTS` of a shard; events as `type:id`."""
+    table = reader.table(_SHARD_COLUMNS).replace_schema_metadata(None)
+    events = [
+        sorted({f"{event['type']}:{event['id']}" for event in listed or ()})
+        for listed in table["events"].to_pylist()
+    ]
+    place = table.schema.get_field_index("events")
+    table = table.set_column(place, FACTS.field("events"), pa.array(events, pa.list_(pa.string())))
+    return table.select(FACTS.names).cast(FACTS)
+
+
+def _describe_shard(
+    reader: ShardReader,
+    facts: pa.Table,
+    loaded: LoadedRun,
+    sensor: str,
+    known: _Known,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return (n, d) what the model says of a shard's patches."""
+    places, before = known.look_up(facts)
+    progress.advance(len(places))
+    fresh = np.setdiff1d(np.arange(reader.rows), places)
     parts = []
-    for start in range(0, reader.rows, BATCH):
-        stop = min(start + BATCH, reader.rows)
-        batch = np.stack([reader.image(row) for row in range(start, stop)])
-        parts.append(outputs_of(loaded, sensor, batch))
-        progress.advance(stop - start)
-    vectors = np.concatenate(parts)
-    item = pa.field("element", pa.float32(), nullable=False)
-    column = pa.FixedSizeListArray.from_arrays(
-        pa.array(vectors.reshape(-1)), type=pa.list_(item, vectors.shape[1])
-    )
-    schema = pa.schema(
-        [
-            pa.field("patch_id", pa.string(), nullable=False),
-            pa.field("vector", column.type, nullable=False),
-        ]
-    )
-    ids = reader.table(["patch_id"])["patch_id"].combine_chunks()
-    return pa.Table.from_arrays([ids, column], schema=schema)
+    for start in range(0, len(fresh), BATCH):
+        rows = fresh[start : start + BATCH]
+        parts.append(describe(loaded, sensor, np.stack([reader.image(int(row)) for row in rows])))
+        progress.advance(len(rows))
+    if not len(places):
+        return np.concatenate(parts)
+    vectors = np.empty((reader.rows, before.shape[1]), np.float32)
+    vectors[places] = before
+    if parts:
+        vectors[fresh] = np.concatenate(parts)
+    return vectors
 
 
-def outputs_of(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return (n, d) what a run says of patches, as embeddings files hold it.
+def describe(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return (n, d) what a run says of patches: vectors, class probabilities, or both.
 
     Args:
         loaded: The run.
         sensor: `s1` or `s2`.
-        batch: (n, bands, 120, 120) as stored in shards.
+        batch: (n, bands, 120, 120) as stored.
     """
     if loaded.kind == "embedding":
         return loaded.model.encode_images(sensor, batch)
@@ -229,18 +294,6 @@ def outputs_of(loaded: LoadedRun, sensor: str, batch: NDArray[np.generic]) -> ND
 def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     # sigmoid, without overflow
     return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))).astype(np.float32)
-
-
-def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="NONE",  # float vectors do not compress, and plain pages are read fastest
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-        version="2.6",
-    )
 
 
 def _check_bands(reader: ShardReader, loaded: LoadedRun, sensor: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.search import Hit, SearchResult
-from landmark.pages import Card, Cards, Facts, Page, Section
+from baselines.hits import Hit
+from baselines.search import SearchResult
+from baselines.understanding import lines_of
+from landmark.pages import Block, Card, Cards, Facts, Page, Paragraph, Section
 from landmark.pictures import picture_of, png_bytes, upscale
 from landmark.shards import ShardReader
 
@@ -28,20 +30,34 @@ def gallery_page(root: Path, result: SearchResult) -> Page:
     """
     facts = [
         ("Run", f"{result.run} (recipe {result.recipe})"),
-        ("Searched", f"{result.gallery} patches of split corpus, sensor {result.sensor}"),
+        ("Searched", f"{result.gallery} patches, sensor {result.sensor}"),
+        (
+            "Filters",
+            "; ".join(result.filters.shown()) or "none: split corpus, all dates and places",
+        ),
     ]
-    if result.understood:
+    if result.request is not None:
+        lines = lines_of(result.request, result.kind)
+        facts.append(("Understood", "; ".join(lines)))
+    elif result.understood:
         facts.append(("Understood as", ", ".join(result.understood)))
-    hits = Section("Hits", (Facts(tuple(facts)), Cards(hit_cards(root, result, _ENLARGED))))
-    return Page(f"“{result.text}”", f"The {len(result.rows)} best patches", (hits,))
+    blocks: list[Block] = [Facts(tuple(facts))]
+    if result.like is not None:
+        blocks.append(Paragraph("The patch asked with:"))
+        blocks.append(Cards((_card(root, result.like, _ENLARGED, "asked with"),)))
+        blocks.append(Paragraph("The patches most like it:"))
+    blocks.append(Cards(hit_cards(root, result, _ENLARGED)))
+    title = f"Like {result.text}" if result.like is not None else f"“{result.text}”"
+    hits = Section("Hits", tuple(blocks))
+    return Page(title, f"The {len(result.rows)} best patches", (hits,))
 
 
 def hit_cards(root: Path, result: SearchResult, factor: int = 1) -> tuple[Card, ...]:
     """Return one card per hit, pictures enlarged by a whole factor."""
-    return tuple(_card(root, hit, factor) for hit in result.rows)
+    return tuple(_card(root, hit, factor, f"score {hit.score:.3f}") for hit in result.rows)
 
 
-def _card(root: Path, hit: Hit, factor: int) -> Card:
+def _card(root: Path, hit: Hit, factor: int, first: str) -> Card:
     with ShardReader(root / hit.shard) as reader:
         picture = picture_of(reader.image(hit.row), reader.layout)
     labels = ", ".join(hit.labels) or "no class"
@@ -49,9 +65,9 @@ def _card(root: Path, hit: Hit, factor: int) -> Card:
     return Card(
         png=png_bytes(upscale(picture, factor)),
         alt=f"{kind}: {labels}",
-        title=f"{hit.rank}. {labels}",
+        title=f"{hit.rank}. {labels}" if hit.rank else labels,
         lines=(
-            f"score {hit.score:.3f}",
+            first,
             f"{kind}, {hit.acquired[:10]}",
             f"{_degrees(hit.lat, 'N', 'S')} {_degrees(hit.lon, 'E', 'W')}",
             hit.patch_id,

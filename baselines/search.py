@@ -1,76 +1,44 @@
-"""Text -> patches: an exact scan of a run's gallery (split `corpus`).
+"""Text or patch -> patches: an exact scan of what a run says of every patch.
 
-A run of kind `embedding` ranks by the cosine of text and image. A run of kind `classes` has no
-text side: class names are read off the text, and it ranks by their probabilities. A run of kind
-`concepts` translates any words into classes (`baselines.concepts`).
+What a run is asked, whatever its kind, is a question that scores blocks of patches
+(`baselines.concept_queries`, `baselines.likeness`); `baselines.filters` says which patches count,
+`baselines.scanning` finds the best of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, load_run
-from baselines.concept_queries import concept_queries
-from baselines.documents import SENSORS
-from baselines.embedding import Embeddings, embed
-from baselines.metrics import ranking
-from baselines.rankers import log_probability
+from baselines.closp import Kind
+from baselines.concept_queries import NameQuestion, Question, questions
+from baselines.concepts import BETA
+from baselines.embedding import Embeddings, describe, embed
+from baselines.filters import Filters, masks
+from baselines.hits import Hit, find_patch, hit_at, hits_of
+from baselines.likeness import LikeQuestion
 from baselines.runs import choose_run
+from baselines.scanning import Score, scan
+from baselines.translation import Request
+from baselines.vector_files import VectorFile
 from landmark.dataset import Dataset
-from landmark.errors import InputError, LandmarkError
+from landmark.errors import InputError
 from landmark.progress import Progress
 from landmark.shards import ShardReader
-from landmark.taxonomy import CLASSES
 
 OpenRun = Callable[[Path, str], LoadedRun]
-Score = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+Mask = NDArray[np.bool_] | None
 
-_COLUMNS = ("patch_id", "sensor", "labels", "caption", "datetime", "lon", "lat")
-#: Class names, longest first, so that no name is found inside a longer one.
-_ANY_NAME = "|".join(re.escape(name) for name in sorted(CLASSES, key=len, reverse=True))
-_NAMES = re.compile(rf"\b(?P<negated>(?:no|not|without)\s+)?(?P<name>{_ANY_NAME})\b", re.IGNORECASE)
-_BY_LOWER = {name.lower(): name for name in CLASSES}
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One patch found.
-
-    Attributes:
-        rank: From 1.
-        score: Cosine, or log probability; larger is better.
-        patch_id: The patch.
-        sensor: `s1` or `s2`.
-        labels: Classes it carries.
-        caption: Its short caption.
-        acquired: Acquisition time, ISO 8601, UTC.
-        lon: Longitude of its centre, degrees.
-        lat: Latitude of its centre, degrees.
-        shard: Shard file, relative to the dataset.
-        row: Row in that file.
-    """
-
-    rank: int
-    score: float
-    patch_id: str
-    sensor: str
-    labels: tuple[str, ...]
-    caption: str
-    acquired: str
-    lon: float
-    lat: float
-    shard: str
-    row: int
+__all__ = ["Filters", "Hit", "SearchResult", "search", "search_like"]
 
 
 @dataclass(frozen=True)
@@ -78,22 +46,29 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        text: The query.
+        text: The query; for a search by image the id of its patch.
         run: The run asked.
+        kind: Its kind.
         recipe: How it was trained.
         sensor: `s1`, `s2` or `both`.
+        filters: What was looked at.
         gallery: How many patches were ranked.
-        understood: For a run of kind `classes` or `concepts`, the classes read off the text (`not`
-            before negated ones); else empty.
+        understood: The classes read off the text (`not` before excluded ones).
+        request: The text in classes, if it was translated.
+        like: The patch asked with, in a search by image.
         rows: Best first; ties by patch_id.
     """
 
     text: str
     run: str
+    kind: Kind
     recipe: str
     sensor: str
+    filters: Filters
     gallery: int
     understood: tuple[str, ...]
+    request: Request | None
+    like: Hit | None
     rows: tuple[Hit, ...]
 
     def to_list(self) -> list[dict[str, Any]]:
@@ -114,168 +89,200 @@ def search(
     root: Path,
     text: str,
     run: str | None = None,
-    sensor: str | None = None,
+    filters: Filters = Filters(),  # noqa: B008 (frozen)
     top: int = 10,
     progress: Progress | None = None,
     *,
+    understand: bool = True,
+    beta: float | None = None,
     open_run: OpenRun = load_run,
 ) -> SearchResult:
-    """Return the patches of split `corpus` that fit a text best.
+    """Return the patches that fit a text best.
 
-    The gallery is embedded at the first search and whenever the run or the shards changed.
+    Patches are embedded at the first search, and those whose pixels are new later.
 
     Args:
         root: Dataset directory.
         text: What to look for.
         run: Run name; None: `clip`, or the only run.
-        sensor: `s1` or `s2`; None: both.
+        filters: Which patches are looked at.
+        top: How many hits at most.
+        progress: Told of patches embedded.
+        understand: Translate the text to classes.
+        beta: For runs with class probabilities, from 0 (all of it is there) to 1 (and little
+            else); None: the default.
+        open_run: Loads a run by root and name.
+
+    Raises:
+        InputError: The text holds no word, an option is wrong, the run is missing or cannot
+            answer the text, or nothing is left to search in.
+        LandmarkError: A file is damaged.
+    """
+    if not re.search(r"\w", text):
+        raise InputError("search text is empty; give words such as 'flooded area next to crops'")
+    _check(filters, top, beta)
+    loaded = open_run(root, choose_run(root, run))
+    if beta is not None and loaded.kind == "embedding":
+        raise InputError(
+            f"--beta: run {loaded.name!r} (recipe {loaded.config.recipe_name}) has no class "
+            "probabilities to weigh; leave it out"
+        )
+    (question,) = questions(
+        loaded, [text], understand=understand, beta=BETA if beta is None else beta
+    )
+    gallery = _gallery(root, loaded, filters, progress)
+    asked = _Asked(text, _understood(question), question.request)
+    return _result(root, loaded, filters, gallery, question.scores, top, asked)
+
+
+def search_like(
+    root: Path,
+    patch_id: str,
+    run: str | None = None,
+    filters: Filters = Filters(),  # noqa: B008 (frozen)
+    top: int = 10,
+    progress: Progress | None = None,
+    *,
+    open_run: OpenRun = load_run,
+) -> SearchResult:
+    """Return the patches most like a patch, itself left out; of the other sensor by `filters`.
+
+    Args:
+        root: Dataset directory.
+        patch_id: A patch of any split.
+        run: Run name; None: `clip`, or the only run.
+        filters: Which patches are looked at.
         top: How many hits at most.
         progress: Told of patches embedded.
         open_run: Loads a run by root and name.
 
     Raises:
-        InputError: The text holds no word, an option is wrong, the run is missing or cannot
-            answer the text, or there is nothing to search in.
+        InputError: There is no such patch, an option is wrong, the run is missing, or nothing is
+            left to search in.
         LandmarkError: A file is damaged.
     """
-    if not re.search(r"\w", text):
-        raise InputError("search text is empty; give words such as 'flooded area next to crops'")
+    _check(filters, top, None)
+    dataset = Dataset(root)
+    loaded = open_run(root, choose_run(root, run))
+    place = find_patch(dataset, patch_id, tuple(loaded.bands))
+    with ShardReader(place.shard) as reader:
+        described = describe(loaded, place.sensor, reader.image(place.row)[None])[0]
+    gallery = _gallery(root, loaded, filters, progress, without=patch_id)
+    question = LikeQuestion(described, loaded.kind)
+    asked = _Asked(patch_id, like=hit_at(dataset, place, 0, 1.0))
+    return _result(root, loaded, filters, gallery, question.scores, top, asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The query, as `SearchResult` tells of it."""
+
+    text: str
+    understood: tuple[str, ...] = ()
+    request: Request | None = None
+    like: Hit | None = None
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    """What is ranked.
+
+    Attributes:
+        files: Its files of vectors.
+        keep: Per file (rows,) which patches count; None: all.
+        size: How many patches count.
+    """
+
+    files: tuple[Embeddings, ...]
+    keep: tuple[Mask, ...]
+    size: int
+
+
+def _check(filters: Filters, top: int, beta: float | None) -> None:
     if top < 1:
         raise InputError(f"--top is {top}; give a number from 1")
-    if sensor not in (None, *SENSORS):
-        raise InputError(f"--sensor is {sensor!r}; give s1 or s2")
-    loaded = open_run(root, choose_run(root, run))
-    understood, score = _scorer(loaded, text)
-    wanted = SENSORS if sensor is None else (sensor,)
-    files = embed(root, loaded, sensors=wanted, progress=progress)
+    if beta is not None and not 0 <= beta <= 1:
+        raise InputError(f"--beta is {beta}; give a number from 0 to 1")
+    filters.check()
+
+
+def _gallery(
+    root: Path,
+    loaded: LoadedRun,
+    filters: Filters,
+    progress: Progress | None,
+    without: str | None = None,
+) -> _Gallery:
+    files = [
+        file
+        for split in filters.splits
+        for file in embed(root, loaded, split, filters.sensors, progress)
+    ]
     if not files:
-        raise InputError(_nothing_to_search(root, loaded, sensor))
-    scores = _scan(files, score)
-    best = _best(files, scores, top)
-    places = _places(Dataset(root), files, best)
-    rows = tuple(
-        Hit(rank=rank, score=float(scores[position]), **places[position])
-        for rank, position in enumerate(best, start=1)
-    )
-    return SearchResult(
-        text=text,
-        run=loaded.name,
-        recipe=loaded.config.recipe_name,
-        sensor=files[0].sensor if len(files) == 1 else "both",
-        gallery=scores.size,
-        understood=understood,
-        rows=rows,
-    )
-
-
-def class_names(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the classes a text names and those it negates (`no`, `not` or `without` before).
-
-    Only names of the taxonomy count, in any case; both results are in taxonomy order. A class
-    that is named both ways counts as wanted.
-    """
-    named: set[str] = set()
-    negated: set[str] = set()
-    for match in _NAMES.finditer(text):
-        name = _BY_LOWER[match["name"].lower()]
-        (negated if match["negated"] else named).add(name)
-    return (
-        tuple(name for name in CLASSES if name in named),
-        tuple(name for name in CLASSES if name in negated - named),
-    )
-
-
-def _scorer(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], Score]:
-    """Return how a run understands a text, and what scores (n, d) descriptions of patches."""
-    if loaded.kind == "classes":
-        classes, absent = _asked_classes(loaded, text)
-        understood = (*classes, *(f"not {name}" for name in absent))
-        return understood, lambda part: log_probability(part, classes, absent)
-    if loaded.kind == "concepts":
-        (asked,) = concept_queries(loaded, [text])
-        return asked.request.understood, asked.scores
-    vector = loaded.model.encode_texts([text])[0]
-    return (), lambda part: part @ vector
-
-
-def _asked_classes(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    classes, absent = class_names(text)
-    if not classes and not absent:
-        raise InputError(
-            f"run {loaded.name!r} finds classes, not free text, and {text!r} names none; use one "
-            f"of {', '.join(CLASSES)}, or a run of recipe clip"
+        raise InputError(_nothing_to_search(root, loaded, filters))
+    with ExitStack() as stack:
+        opened = [stack.enter_context(VectorFile(file.path)) for file in files]
+        keep = masks(opened, filters)
+        if without is not None:
+            keep = [_leave_out(*pair, without) for pair in zip(opened, keep, strict=True)]
+        size = sum(
+            file.rows if mask is None else int(mask.sum())
+            for file, mask in zip(opened, keep, strict=True)
         )
-    return classes, absent
+    if size == 0:
+        raise InputError(f"nothing is left to search in beside {without} itself")
+    return _Gallery(tuple(files), tuple(keep), size)
 
 
-def _nothing_to_search(root: Path, loaded: LoadedRun, sensor: str | None) -> str:
+def _leave_out(file: VectorFile, mask: Mask, patch_id: str) -> Mask:
+    row = pc.index(file.facts(["patch_id"])["patch_id"], patch_id).as_py()
+    if row < 0:
+        return mask
+    kept = np.ones(file.rows, bool) if mask is None else mask.copy()
+    kept[row] = False
+    return kept
+
+
+def _result(
+    root: Path,
+    loaded: LoadedRun,
+    filters: Filters,
+    gallery: _Gallery,
+    score: Score,
+    top: int,
+    asked: _Asked,
+) -> SearchResult:
+    found = scan([file.path for file in gallery.files], score, top, gallery.keep)
+    sensors = {file.sensor for file in gallery.files}
+    return SearchResult(
+        text=asked.text,
+        run=loaded.name,
+        kind=loaded.kind,
+        recipe=loaded.config.recipe_name,
+        sensor=sensors.pop() if len(sensors) == 1 else "both",
+        filters=filters,
+        gallery=gallery.size,
+        understood=asked.understood,
+        request=asked.request,
+        like=asked.like,
+        rows=tuple(hits_of(Dataset(root), gallery.files, found)),
+    )
+
+
+def _understood(question: Question) -> tuple[str, ...]:
+    if isinstance(question, NameQuestion):
+        return (*question.classes, *(f"not {name}" for name in question.absent))
+    return question.request.understood if question.request is not None else ()
+
+
+def _nothing_to_search(root: Path, loaded: LoadedRun, filters: Filters) -> str:
+    sensor = filters.sensor
     if sensor is not None and sensor not in loaded.bands:
         return f"{root}: run {loaded.name!r} was not trained on sensor {sensor}; leave --sensor out"
-    which = "no patches" if sensor is None else f"no {sensor} patches"
+    which = f"{sensor} patches" if sensor is not None else "patches"
+    if len(filters.splits) > 1:
+        return f"{root}: shards/ hold no {which}; run `landmark harmonize` again"
     return (
-        f"{root}: split corpus holds {which} to search in; give splits.corpus a larger share and "
-        "run `landmark harmonize` again"
+        f"{root}: split {filters.split} holds no {which} to search in; give "
+        f"splits.{filters.split} a larger share and run `landmark harmonize` again"
     )
-
-
-def _scan(
-    files: Sequence[Embeddings],
-    score: Score,
-) -> NDArray[np.float32]:
-    """Return (n,) float32 scores of all files, one after another, in constant memory but these."""
-    parts = [score(part) for file in files for part in file.vectors()]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _best(files: Sequence[Embeddings], scores: NDArray[np.float32], top: int) -> list[int]:
-    """Return the positions of the best scores, ties by patch_id."""
-    if np.isnan(scores).any():
-        ranking(scores)  # raises the one message for damaged vectors
-    count = min(top, scores.size)
-    threshold = np.partition(scores, scores.size - count)[scores.size - count]
-    candidates = np.flatnonzero(scores >= threshold)
-    ids = pa.chunked_array([chunk for file in files for chunk in file.patch_ids().chunks])
-    order = pc.sort_indices(ids.take(pa.array(candidates))).to_numpy()
-    candidates = candidates[order]
-    return [int(position) for position in candidates[ranking(scores[candidates])][:count]]
-
-
-def _places(
-    dataset: Dataset, files: Sequence[Embeddings], positions: Sequence[int]
-) -> dict[int, dict[str, Any]]:
-    """Return, per position in the scanned order, what a hit tells of its patch."""
-    found: dict[int, dict[str, Any]] = {}
-    start = 0
-    for file in files:
-        for shard in file.shards:
-            rows = pq.read_metadata(shard).num_rows
-            wanted = [p for p in positions if start <= p < start + rows]
-            if wanted:
-                found.update(_facts(dataset, shard, start, wanted))
-            start += rows
-    if len(found) != len(positions):
-        raise LandmarkError(
-            "embeddings and shards hold different patches; remove runs/*/embeddings"
-        )
-    return found
-
-
-def _facts(
-    dataset: Dataset, shard: Path, start: int, positions: Sequence[int]
-) -> dict[int, dict[str, Any]]:
-    with ShardReader(shard) as reader:
-        table = reader.table(_COLUMNS).take([position - start for position in positions])
-    found = {}
-    for position, raw in zip(positions, table.to_pylist(), strict=True):
-        found[position] = {
-            "patch_id": raw["patch_id"],
-            "sensor": raw["sensor"],
-            "labels": tuple(raw["labels"]),
-            "caption": raw["caption"],
-            "acquired": raw["datetime"].strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "lon": raw["lon"],
-            "lat": raw["lat"],
-            "shard": shard.relative_to(dataset.root).as_posix(),
-            "row": position - start,
-        }
-    return found

@@ -1,4 +1,4 @@
-"""Where each value of a binary Parquet column lies in the file, so that one can be read alone.
+"""Where the values of a binary Parquet column lie in the file, so that they can be read in place.
 
 pyarrow cannot read less than a row group. A column that is PLAIN and not compressed by Parquet
 holds its values one after another, each behind a 4-byte length, so positions follow from the
@@ -60,6 +60,28 @@ def value_offsets(
         return by_footer if by_footer is not None else _walk(data, column, lengths)
     except (_PageError, IndexError, struct.error):
         return None
+
+
+def fixed_start(data: Bytes, column: pq.ColumnChunkMetaData, width: int) -> int | None:
+    """Return where the values of one chunk of a fixed-width column begin, or None.
+
+    They then lie one behind the other without gaps: one PLAIN page, no levels, no compression.
+
+    Args:
+        data: The whole file.
+        column: Footer entry of the column chunk.
+        width: Bytes of each value.
+    """
+    if column.compression != "UNCOMPRESSED" or column.has_dictionary_page:
+        return None
+    if column.physical_type != "FIXED_LEN_BYTE_ARRAY":
+        return None
+    try:
+        page = _page(data, column.data_page_offset)
+    except (_PageError, IndexError, struct.error):
+        return None
+    whole = page.size == width * column.num_values and page.values == column.num_values
+    return page.start if whole else None
 
 
 def _arithmetic(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,17 +55,60 @@ def test_is_made_once_and_again_when_weights_or_shards_change(dataset: Dataset) 
     runs = FakeRuns(dataset.root, {"clip": "embedding"})
     run = runs(dataset.root, "clip")
     first = embed(dataset.root, run, sensors=("s2",))[0]
-    before, calls = first.path.read_bytes(), run.model.calls
+    before, calls = np.concatenate(list(first.vectors())), run.model.calls
     assert embed(dataset.root, run, sensors=("s2",)) == (first,)
     assert run.model.calls == calls
     (dataset.root / "runs/clip/model.safetensors").write_bytes(b"other weights")
     embed(dataset.root, run, sensors=("s2",))
     assert run.model.calls == 2 * calls
-    assert first.path.read_bytes() == before  # equal vectors, equal bytes
+    np.testing.assert_array_equal(np.concatenate(list(first.vectors())), before)
     make_dataset(dataset.root, {"corpus": random_patches(10, "c", seed=2)}, rows=4)
     embed(dataset.root, run, sensors=("s2",))
     assert run.model.calls == 3 * calls
-    assert first.path.read_bytes() != before
+    assert not np.array_equal(np.concatenate(list(first.vectors())), before)
+
+
+def test_only_pixels_the_model_has_not_seen_are_embedded(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = FakeRuns(dataset.root, {"clip": "embedding"})
+    run = runs(dataset.root, "clip")
+    whole, asked = run.model.encode_images, []
+
+    def counting(sensor: str, batch: np.ndarray) -> np.ndarray:
+        asked.append(len(batch))
+        return whole(sensor, batch)
+
+    monkeypatch.setattr(run.model, "encode_images", counting)
+    patches = [p for p in random_patches(10, "c", seed=1) if p.sensor == "s2"]
+    embed(dataset.root, run, sensors=("s2",))
+    assert sum(asked) == 10
+    asked.clear()
+    # Other labels and order, the same pixels: the shards change, the model is not asked.
+    relabelled = [replace(p, label_mask=mask("Water"), marker=p.label_mask) for p in patches]
+    make_dataset(dataset.root, {"corpus": relabelled[::-1]}, rows=4)
+    (file,) = embed(dataset.root, run, sensors=("s2",))
+    assert asked == []
+    fresh = [p for p in random_patches(2, "n", seed=5) if p.sensor == "s2"]
+    changed = replace(patches[0], marker=mask("Built"))
+    make_dataset(dataset.root, {"corpus": [changed, *patches[1:], *fresh]}, rows=4)
+    (file,) = embed(dataset.root, run, sensors=("s2",))
+    assert sum(asked) == 3
+    ids, vectors = file.patch_ids().to_pylist(), np.concatenate(list(file.vectors()))
+    expected = {p.patch_id: p.label_mask for p in [*patches[1:], *fresh]}
+    expected[changed.patch_id] = mask("Built")
+    for patch_id, vector in zip(ids, vectors, strict=True):
+        bits = [bool(expected[patch_id] >> place & 1) for place in range(12)]
+        assert (vector[:12] > 0.1).tolist() == bits
+
+
+def test_a_patch_that_changes_its_split_keeps_its_vector(dataset: Dataset) -> None:
+    runs = FakeRuns(dataset.root, {"clip": "embedding"})
+    run = runs(dataset.root, "clip")
+    embed(dataset.root, run, sensors=("s2",))
+    calls = run.model.calls
+    embed(dataset.root, run, "train", sensors=("s2",))  # the same patches as in corpus
+    assert run.model.calls == calls
 
 
 def test_a_killed_write_leaves_nothing_that_counts(

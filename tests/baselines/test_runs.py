@@ -20,6 +20,7 @@ from baselines.closp import Closp, Kind, ModelConfig
 from baselines.concept_queries import concept_queries
 from baselines.encoders import BackboneConfig
 from baselines.evaluation import evaluate
+from baselines.filters import Filters
 from baselines.recipes import RECIPES
 from baselines.runs import choose_run
 from baselines.scaling import SensorInput
@@ -112,7 +113,7 @@ def test_a_real_class_run_is_evaluated_and_searched(dataset: Dataset) -> None:
     }
     assert own["bce"] == own["baseline:multilabel"]
     assert own["bce"]
-    hits = search(dataset.root, "water", sensor="s1", top=3).rows
+    hits = search(dataset.root, "water", filters=Filters("s1"), top=3).rows
     scores = [hit.score for hit in hits]
     assert len(hits) == 3
     assert np.isfinite(scores).all()

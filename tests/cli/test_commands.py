@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from baselines.filters import Filters
 from cli import main
 from landmark.errors import TooManyHolesError
 from landmark.pages import Page, Paragraph, Section, Table
@@ -218,7 +219,7 @@ def search_result() -> Any:
     hit = SimpleNamespace(rank=1, score=0.75, patch_id="p1", labels=("Water", "Trees"))
     row = {"rank": 1, "score": 0.75, "patch_id": "p1", "sensor": "s2", "labels": ["Water"]}
     return SimpleNamespace(
-        text="a lake", run="clip", gallery=40, rows=(hit,), to_list=lambda: [row]
+        text="a lake", run="clip", gallery=40, rows=(hit,), to_list=lambda: [row], request=None
     )
 
 
@@ -227,19 +228,35 @@ def test_search_shows_hits_and_writes_a_gallery(
 ) -> None:
     call = Call(search_result())
     page = Page("hits", "", (Section("s", (Paragraph("a picture book"),)),))
-    module(monkeypatch, "baselines.search", search=call)
+    module(monkeypatch, "baselines.search", search=call, search_like=call)
     module(monkeypatch, "baselines.gallery", gallery_page=Call(page))
     html = tmp_path / "hits.html"
     options = ["--run", "r", "--sensor", "s2", "--top", "3", "--html", str(html)]
     assert main.run(["search", str(tmp_path), "a lake", *options]) == 0
-    assert call.arguments[:5] == (tmp_path, "a lake", "r", "s2", 3)
+    assert call.arguments[:5] == (tmp_path, "a lake", "r", Filters("s2"), 3)
     shown = capsys.readouterr().out
     for part in ('"a lake": run clip, 40 patches searched', "0.750", "p1", "Water. Trees"):
         assert part in shown
     assert "a picture book" in html.read_text()
     assert main.run(["search", str(tmp_path), "a lake", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["patch_id"] == "p1"
-    assert call.arguments[:5] == (tmp_path, "a lake", None, None, 10)
+    assert call.arguments[:5] == (tmp_path, "a lake", None, Filters(), 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give either TEXT or --like"),
+        (["water", "--like", "p"], "give either TEXT or --like"),
+        (["--like", "p", "--beta", "0.5"], "--like searches by an image"),
+        (["water", "--from", "June"], "--from is 'June'; give a day such as 2023-06-01"),
+    ],
+)
+def test_a_search_that_asks_wrongly_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main.run(["search", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_evaluate(
