@@ -43,6 +43,7 @@ ABOUT = About(
     licence="CC-BY-NC-4.0",
     source="https://huggingface.co/datasets/DarthReca/crisislandmark",
     size="about 327 GB as arrays (646 803 images with coordinates, computed)",
+    hdf5=True,
 )
 #: Sources of each sensor: the first part of a key is the only mark of it.
 SENSORS: dict[str, str] = {
@@ -103,7 +104,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         else:
             units[source] = ("dn", "archive")
     for group, members in _by_file(request, rows, files).items():
-        with hdf5.open_file(request.files.local(group)) as file:
+        with hdf5.open_file(request.hdf5(group)) as file:
             for row in members:
                 found = _read_group(file, group, row, f"{request.origin}/{group}")
                 yield _image(request, row, found, units[row.source])
@@ -143,7 +144,7 @@ def _files(request: Request) -> dict[str, str]:
     names = [n for n in request.files.names() if n.endswith(".h5")]
     order = [_MAIN] if _MAIN in names else names
     for name in order:
-        with hdf5.open_file(request.files.local(name)) as file:
+        with hdf5.open_file(request.hdf5(name)) as file:
             for source in file:
                 if source not in SENSORS:
                     raise InputError(
@@ -185,7 +186,7 @@ def _unit(
     samples = []
     for row in spread([r for r in rows if r.key in files], SAMPLES):
         try:
-            path = request.files.local(files[row.key])
+            path = request.hdf5(files[row.key])
             samples.append(hdf5.read_dataset(f"{path}#{row.key}/image").ravel())
         except LandmarkError:
             continue  # it will be a hole with its cause

@@ -30,6 +30,7 @@ ABOUT = About(
     licence="OPENRAIL",
     source="https://huggingface.co/datasets/DarthReca/quakeset (earthquakes.h5)",
     size="about 11 GB as arrays (some 5 200 images of 512 x 512 x 2, computed)",
+    hdf5=True,
 )
 _FILE = "earthquakes.h5"
 _AXES = ("x", "y")
@@ -47,7 +48,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
     """
     if "s1" not in request.sensors:
         return
-    path = request.files.local(_FILE)
+    path = request.hdf5(_FILE)
     found = []
     with hdf5.open_file(path) as file:
         for event in file:
@@ -67,7 +68,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         if image in ("pre", "post")
     ]
     samples = [
-        (BandAsset("VV", f"{_FILE}#{event}/{name}/{image}"), grid)
+        (BandAsset("VV", f"{request.files.href(_FILE)}#{event}/{name}/{image}"), grid)
         for event, name, image, grid in spread(chosen, SAMPLES)
     ]
     unit = request.unit(sample_values(request, samples), "earthquakes.h5")
