@@ -193,8 +193,14 @@ class Hdf5Image:
             columns = slice(int(window.col_off), int(window.col_off + window.width))
         if self._flipped:
             rows = slice(self.height - rows.stop, self.height - rows.start)
-        key = (rows, columns, index - 1) if len(self._dataset.shape) == 3 else (rows, columns)
-        values = _read(self._dataset, key, self._path)
+        banded = len(self._dataset.shape) == 3
+        if banded and self._dataset.chunks is not None:
+            values = _read(self._dataset, (rows, columns, index - 1), self._path)
+        else:
+            # Without chunks the bands of a pixel lie side by side: one band alone would be as
+            # many reads as pixels, which inside a packed file go through Python one by one.
+            values = _read(self._dataset, (rows, columns), self._path)
+            values = values[:, :, index - 1] if banded else values
         if self._flipped:
             values = values[::-1]
         if out_shape is not None:

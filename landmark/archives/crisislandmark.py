@@ -94,9 +94,11 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         InputError: A file is missing or damaged, a key is listed twice, of no known source or in
             no file, or the values of a source do not show their unit.
     """
-    rows = [r for r in _table(request) if SENSORS[r.source] in request.sensors]
+    listed = _table(request)
+    rows = [r for r in listed if SENSORS[r.source] in request.sensors]
     rows = [r for r in rows if request.wants(SENSORS[r.source], r.key, _day(r.key))]
     files = _files(request)
+    _tell_of_unlisted(request, listed, files)
     units: dict[str, tuple[Any, str]] = {}
     for source in sorted({row.source for row in rows}):
         if SENSORS[source] == "s1":
@@ -136,6 +138,16 @@ def _table(request: Request) -> list[_Row]:
                 f"{origin}: split {row.split!r} of {row.key} is neither train nor test"
             )
     return rows
+
+
+def _tell_of_unlisted(request: Request, rows: list[_Row], files: dict[str, str]) -> None:
+    """Say how many images have no row: without split and labels they are no patches."""
+    unlisted = sorted(set(files) - {row.key for row in rows})
+    if unlisted:
+        request.note(
+            f"{request.origin}: {len(unlisted)} images of the HDF5 files are not in {_TABLE} "
+            f"(first: {unlisted[0]}); they are left out"
+        )
 
 
 def _files(request: Request) -> dict[str, str]:

@@ -32,7 +32,7 @@ ABOUT = About(
     size="about 11 GB as arrays (some 5 200 images of 512 x 512 x 2, computed)",
     hdf5=True,
 )
-_FILE = "earthquakes.h5"
+_FILE, _OLDER = "earthquakes.h5", "earthquakes.parquet"
 _AXES = ("x", "y")
 _IMAGES = ("before", "pre", "post")
 #: Coordinates may be rounded by this share of a pixel and still count as evenly spaced.
@@ -48,6 +48,11 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
     """
     if "s1" not in request.sensors:
         return
+    if request.files.is_file(_OLDER) and not request.files.is_file(_FILE):
+        raise InputError(
+            f"{request.origin}: holds {_OLDER}, QuakeSet's older release, which is not read; get "
+            f"{_FILE}"
+        )
     path = request.hdf5(_FILE)
     found = []
     with hdf5.open_file(path) as file:

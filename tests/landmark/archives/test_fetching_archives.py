@@ -43,8 +43,8 @@ from tests.landmark.archives.made import (
     make_mmflood,
     published_image,
 )
+from tests.landmark.archives.reading import NOMINAL
 from tests.landmark.archives.test_crisislandmark import FIRE, images
-from tests.landmark.archives.test_tiles import NOMINAL
 
 
 def manifest(*archives: Archive, **options: Any) -> Manifest:

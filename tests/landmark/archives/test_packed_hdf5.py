@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from landmark.manifest import LabelSource, Manifest, Sentinel1, Sentinel2, Split
 from landmark.progress import Silent
 from landmark.subfiles import SubFile, subfile_path
 from tests.landmark.archives.made import make_cabuar, make_crisislandmark, make_quakeset
+from tests.landmark.archives.reading import NOMINAL
 from tests.landmark.archives.test_containers import pack_tar
 from tests.landmark.archives.test_crisislandmark import images
 from tests.landmark.archives.test_fetching_archives import PUBLISHED, manifest
-from tests.landmark.archives.test_tiles import NOMINAL
 
 
 class Told(Silent):
@@ -60,7 +61,11 @@ def make(kind: str, folder: Path) -> tuple[Archive, dict[str, Any]]:
     if kind == "cabuar":
         make_cabuar(folder / "512x512.hdf5", a_0={}, b_1={"fold": 0})
         own = Archive(format="cabuar", href=str(folder), **NOMINAL)
-        return own, {**options, "s2": Sentinel2(), "splits": Splits(method="source")}
+        return own, {
+            **options,
+            "s2": Sentinel2(bands=("B05", "B12")),
+            "splits": Splits(method="source"),
+        }
     make_quakeset(folder / "earthquakes.h5")
     own = Archive(format="quakeset", href=str(folder), nominal_date="2020-01-01")  # type: ignore[arg-type]
     return own, {**options, "s1": Sentinel1(), "splits": Splits(method="source")}
@@ -73,22 +78,37 @@ def build(asked: Manifest, root: Path, workers: int = 2) -> tuple[Dataset, list[
     return Dataset(root), told.notes
 
 
-@pytest.mark.parametrize("kind", ["cabuar", "quakeset", "crisislandmark"])
+@dataclass(frozen=True)
+class Loose:
+    """An archive in a folder, and the dataset made of it."""
+
+    folder: Path
+    archive: Archive
+    options: dict[str, Any]
+    dataset: Dataset
+
+
+@pytest.fixture(scope="module", params=["cabuar", "quakeset", "crisislandmark"])
+def loose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loose:
+    base = tmp_path_factory.mktemp("loose")
+    own, options = make(request.param, base / "#1 folder")
+    return Loose(
+        base / "#1 folder", own, options, build(manifest(own, **options), base / "data")[0]
+    )
+
+
 @pytest.mark.parametrize("form", ["tar", "stored", "deflated"])
 def test_packed_and_loose_archives_give_equal_datasets(
-    tmp_path: Path, kind: str, form: str
+    tmp_path: Path, loose: Loose, form: str
 ) -> None:
-    own, options = make(kind, tmp_path / "#1 loose")
-    loose, _ = build(manifest(own, **options), tmp_path / "a")
     if form == "tar":
-        packed = pack_tar(tmp_path / "#1 loose", tmp_path / "a.tar", "outer/")
+        packed = pack_tar(loose.folder, tmp_path / "a.tar", "outer/")
     else:
         method = zipfile.ZIP_STORED if form == "stored" else zipfile.ZIP_DEFLATED
-        packed = pack_zip(tmp_path / "#1 loose", tmp_path / "a.zip", method)
-    shutil.rmtree(tmp_path / "#1 loose")
-    moved = own.model_copy(update={"href": str(packed)})
-    dataset, notes = build(manifest(moved, **options), tmp_path / "b")
-    with open_dataset(loose.root) as one, open_dataset(dataset.root) as other:
+        packed = pack_zip(loose.folder, tmp_path / "a.zip", method)
+    moved = loose.archive.model_copy(update={"href": str(packed)})
+    dataset, notes = build(manifest(moved, **loose.options), tmp_path / "b")
+    with open_dataset(loose.dataset.root) as one, open_dataset(dataset.root) as other:
         assert set(one) == set(other)
         for name in one:
             assert np.array_equal(one.image(name), other.image(name), equal_nan=True)
