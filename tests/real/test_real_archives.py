@@ -79,6 +79,22 @@ def warped(values: Any, transform: Affine, epsg: int, row: dict[str, Any], side:
     return target
 
 
+def nearest(source: Any, row: dict[str, Any], fill: int) -> Any:
+    codes = np.full((120, 120), fill, np.int16)
+    reproject(
+        source.read(1),
+        codes,
+        src_transform=source.transform,
+        src_crs=source.crs,
+        dst_transform=Affine(*row["transform"]),
+        dst_crs=f"EPSG:{row['epsg']}",
+        dst_nodata=fill,
+        init_dest_nodata=True,
+        resampling=Resampling.nearest,
+    )
+    return codes
+
+
 def test_mmflood(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "archives" / "mmflood"
     dataset = build(tmp_path / "d", Archive(format="mmflood", href=str(folder)), s1=Sentinel1())
@@ -95,18 +111,7 @@ def test_mmflood(shared_data: Path, tmp_path: Path) -> None:
                     np.testing.assert_allclose(plane, slow, rtol=2e-6)
             mask = Path(str(path).replace("s1_raw", "mask"))
             with rasterio.open(mask) as source:
-                codes = np.full((120, 120), 255, np.uint8)
-                reproject(
-                    source.read(1),
-                    codes,
-                    src_transform=source.transform,
-                    src_crs=source.crs,
-                    dst_transform=Affine(*row["transform"]),
-                    dst_crs=f"EPSG:{row['epsg']}",
-                    dst_nodata=255,
-                    init_dest_nodata=True,
-                    resampling=Resampling.nearest,
-                )
+                codes = nearest(source, row, fill=255)
             share = float((codes == 1).mean())
             if row["known_mask"] >> 9 & 1:
                 assert row["fractions"][9] == pytest.approx(share, abs=5e-4)
@@ -258,22 +263,6 @@ def test_sen1floods11(shared_data: Path, tmp_path: Path) -> None:
             assert row["split"] == ("train" if chip.startswith("Spain") else "corpus")
         sensors = Counter(opened.row(name)["sensor"] for name in opened)
     assert sensors["s1"] > sensors["s2"] > 0
-
-
-def nearest(source: Any, row: dict[str, Any], fill: int) -> Any:
-    codes = np.full((120, 120), fill, np.int16)
-    reproject(
-        source.read(1),
-        codes,
-        src_transform=source.transform,
-        src_crs=source.crs,
-        dst_transform=Affine(*row["transform"]),
-        dst_crs=f"EPSG:{row['epsg']}",
-        dst_nodata=fill,
-        init_dest_nodata=True,
-        resampling=Resampling.nearest,
-    )
-    return codes
 
 
 def test_bigearthnet_v1(shared_data: Path, tmp_path: Path) -> None:
