@@ -148,9 +148,25 @@ CASES = {
 }
 
 
+Answer = Callable[..., Any]
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Run a command in this process and return its JSON."""
+
+    def run_one(*words: str | Path) -> Any:
+        code = run([*map(str, words), "--quiet", "--json"])
+        shown = capsys.readouterr()
+        assert code == 0, shown.err
+        return json.loads(shown.out)
+
+    return run_one
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_archive_becomes_a_dataset_that_trains(
-    name: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, shared_data: Path, tmp_path: Path, answer: Answer
 ) -> None:
     case = CASES[name]
     href = (
@@ -169,17 +185,11 @@ def test_an_archive_becomes_a_dataset_that_trains(
     manifest, root = tmp_path / "manifest.yaml", tmp_path / "data"
     manifest.write_text(yaml.safe_dump(asked))
 
-    def answer(*words: str | Path) -> Any:
-        code = run([*map(str, words), "--quiet", "--json"])
-        shown = capsys.readouterr()
-        assert code == 0, shown.err
-        return json.loads(shown.out)
-
     fetched = answer("fetch", manifest, "--out", root, "--max-failed", "100%", "--workers", "1")
     assert (fetched["patches"], fetched["failures"]) == (case.patches, case.holes)
     harmonized = answer("harmonize", root, "--workers", "1")
     assert harmonized["queries"] > 0
-    answer("train-baseline", root, "--epochs", "1", "--batch", "8", "--set", "size=30")
+    answer("train-baseline", root, "--epochs", "1", "--batch", "16", "--set", "size=30")
     rows = answer("evaluate", root)
     assert {row["run"] for row in rows} >= {"clip", "baseline:random"}
     scores = [row["value"] for row in rows if row["value"] is not None]
@@ -204,3 +214,40 @@ def test_an_archive_becomes_a_dataset_that_trains(
     assert found >= case.classes
     assert evidence == case.units
     assert pq.read_metadata(dataset.index).num_rows == case.patches
+
+
+@pytest.mark.parametrize("name", ["crisislandmark", "crisislandmark-published"])
+def test_the_corpus_is_built_from_its_five_archives_by_one_manifest(
+    name: str,
+    shared_data: Path,
+    tmp_path: Path,
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The built-in manifests as they are; of CaBuAr only the smaller file keeps the test short."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archives" / "cabuar").mkdir(parents=True)
+    (tmp_path / "archives" / "reben").symlink_to(shared_data / "reben_12band")
+    fires = shared_data / "archives" / "cabuar" / "chabud_test.h5"
+    (tmp_path / "archives" / "cabuar" / fires.name).symlink_to(fires)
+    for archive in ("mmflood", "sen12flood", "quakeset"):
+        (tmp_path / "archives" / archive).symlink_to(shared_data / "archives" / archive)
+    root = tmp_path / "data"
+    fetched = answer("fetch", name, "--out", root, "--max-failed", "100%")
+    assert (fetched["patches"], fetched["failures"]) == (7 + 128 + 16 + 20 + 121, 9)
+    assert answer("harmonize", root)["queries"] > 0
+    answer("train-baseline", root, "--epochs", "1", "--batch", "16", "--set", "size=30")
+    assert answer("evaluate", root)
+    with open_dataset(root) as opened:
+        rows = [opened.row(patch_id) for patch_id in opened]
+    assert {row["provenance"]["provider"] for row in rows} == {
+        *("reben", "cabuar", "mmflood", "sen12flood", "quakeset"),
+    }
+    # Both units are in the sources; all of the corpus is dB.
+    units = {row["provenance"]["unit_source"][:12] for row in rows if row["sensor"] == "s1"}
+    assert units == {"values: db, ", "values: line"}
+    damaged = {
+        row["provenance"]["provider"] for row in rows if "Earthquake Damage" in row["labels"]
+    }
+    # Damage is known of whole tiles: only the published choices give it to every patch.
+    assert damaged == (set() if name == "crisislandmark" else {"quakeset"})
