@@ -160,6 +160,12 @@ class Zip(_Packed):
         with zipfile.ZipFile(self.path) as file:
             return {name: file.getinfo(self._members[name]) for name in names}
 
+    @property
+    def unpacked_bytes(self) -> int:
+        """Size of all its files, unpacked."""
+        with zipfile.ZipFile(self.path) as file:
+            return sum(info.file_size for info in file.infolist())
+
     @cached_property
     def _extents(self) -> dict[str, str]:
         """Name -> `offset,size` of the HDF5 files that are not compressed."""

@@ -39,7 +39,7 @@ def unpacked(path: Path, folder: Path, progress: Progress) -> Path:
     target = folder / hashlib.sha256(key.encode()).hexdigest()[:12]
     if target.is_dir():
         return target
-    size = sum(info.file_size for info in packed.hdf5_members.values())
+    size = packed.unpacked_bytes
     _require_room(path, folder, size)
     folder.mkdir(parents=True, exist_ok=True)
     progress.note(
@@ -70,6 +70,6 @@ def _require_room(path: Path, folder: Path, size: int) -> None:
     free = shutil.disk_usage(there).free
     if free < size:
         raise InputError(
-            f"{path}: its HDF5 files are compressed and need {size / _GB:.3g} GB unpacked, but "
+            f"{path}: its HDF5 files are compressed; unpacked it needs {size / _GB:.3g} GB, but "
             f"{folder} has {free / _GB:.3g} GB free; unpack it elsewhere and name that folder"
         )
