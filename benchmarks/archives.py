@@ -75,7 +75,12 @@ def main() -> None:
     patches = parsed.patches or (2000 if options.quick else 50_000)
     with tempfile.TemporaryDirectory() as scratch:
         rows = _measure(Path(scratch), patches, options.runs, whole=parsed.whole)
-    share = "all its shards" if parsed.whole else f"{_SHARDS} shards of it (some 500 patches each)"
+        # Before 150,000 files are removed: what was measured is not lost in that.
+        write_results(_report(rows, patches, whole=parsed.whole), options)
+
+
+def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
+    share = "all its shards" if whole else f"{_SHARDS} shards of it (some 500 patches each)"
     text = (
         f"A generated archive of {patches:,} reBEN-like patches ({len(BANDS)} Sentinel-2 bands of "
         "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk, "
@@ -85,19 +90,18 @@ def main() -> None:
         f"tenth as large. `convert`: {2 * _per_sensor(patches)} patches per round, by turns with "
         "a plain rasterio loop that opens, reads and compresses the same files without any check."
     )
-    report = Report(
+    return Report(
         "archives",
         "Archives: planning and converting",
         rows,
         text=text,
         not_measured=(
-            *(() if parsed.whole else (f"converting all {patches:,} patches (`--whole`)",)),
+            *(() if whole else (f"converting all {patches:,} patches (`--whole`)",)),
             "network disks and cold page cache",
             "HDF5, zip and tar archives",
             "20 m and 60 m bands (more files of fewer bytes)",
         ),
     )
-    write_results(report, options)
 
 
 def make_archive(folder: Path, pairs: int) -> None:
@@ -177,6 +181,7 @@ def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]
     rows: list[Row] = []
     for suffix, archive in (("", large), ("-tenth", small)):
         for case, one in _in_child(archive, whole=whole).items():
+            print(f"{case}{suffix}: {one}", file=sys.stderr, flush=True)
             runs_of, name = {"ours": [one]}, f"{case}{suffix}"
             rows += compare("archives", name, runs_of, "patches_per_cpu_s", lambda m: m.per_cpu_s)
             rows += compare("archives", name, runs_of, "cpu_s", lambda m: m.cpu_s)
