@@ -1,14 +1,16 @@
 """Plan and convert a generated reBEN archive, beside a plain loop over its files.
 
 The archive is synthetic: real GeoTIFF files in reBEN's layout, a few drawn patches repeated under
-other names and georeferences. Planning is measured on the whole of it. Conversion (read, check,
-settle the unit, encode) is measured on equal samples by turns with the least that any converter
-must do: open every file with rasterio, read it, compress the planes into the same frames. The whole
-archive is then converted once, for the rate and the peak of memory over its length.
+other names and georeferences. `fetch` plans the whole of it and converts some of its shards, in a
+process of its own so that the peak of memory is its own; the same on an archive a tenth as large
+shows what grows. Conversion (read, check, settle the unit, encode) is besides measured on equal
+samples by turns with the least that any converter must do: open every file with rasterio, read
+it, compress the planes into the same frames.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.recording import (
     Measurement,
     Report,
+    Row,
     benchmark_parser,
     common_options,
     compare,
@@ -54,49 +57,51 @@ BANDS = ("B02", "B03", "B04", "B08")
 _TILE_CELLS = 90
 _CORNER = (300_000.0, 5_400_000.0)
 _PATTERNS = 16
+#: Shards that are converted of an archive, spread over it; patches per sensor of a round.
+_SHARDS, _SAMPLE = 3, 300
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = benchmark_parser(__doc__, runs=5)
+    parser = benchmark_parser(__doc__, runs=3)
     parser.add_argument("--patches", type=int, default=None, help="of both sensors (50000)")
-    parser.add_argument("--keep", type=Path, default=None, help="folder to make the archive in")
-    parser.add_argument("--part", type=int, default=1, help="convert every n-th shard only (1)")
+    parser.add_argument("--whole", action="store_true", help="convert every shard: takes long")
     parser.add_argument("--child", type=Path, default=None, help="internal: convert one archive")
     parsed = parser.parse_args()
     if parsed.child is not None:
-        _convert(parsed.child, parsed.part)
+        _convert(parsed.child, whole=parsed.whole)
         return
     options = common_options(parsed)
-    patches = parsed.patches or (1000 if options.quick else 50_000)
+    patches = parsed.patches or (2000 if options.quick else 50_000)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = parsed.keep or Path(scratch)
-        archive = folder / "archive"
-        if not archive.exists():
-            make_archive(archive, patches // 2)
-        rows = _measure(archive, folder, patches, options.runs, parsed.part, quick=options.quick)
-    share = "whole" if parsed.part == 1 else f"every {parsed.part}th shard of it"
+        rows = _measure(Path(scratch), patches, options.runs, whole=parsed.whole)
+        # Before 150,000 files are removed: what was measured is not lost in that.
+        write_results(_report(rows, patches, whole=parsed.whole), options)
+
+
+def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
+    share = "all its shards" if whole else f"{_SHARDS} shards of it (some 500 patches each)"
     text = (
         f"A generated archive of {patches:,} reBEN-like patches ({len(BANDS)} Sentinel-2 bands of "
-        "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk. "
-        "`plan`: reading the table, a few headers per tile, all plan rows. `convert`: 1000 patches "
-        "per round, by turns with a plain rasterio loop that opens, reads and compresses the same "
-        f"files without any check. `whole`: the archive ({share}) planned and converted by `fetch` "
-        "in a process of its own, two threads; its memory is the peak of that process, beside "
-        "that of an archive a tenth as large (`tenth`)."
+        "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk, "
+        "just written. `plan`: reading the table, a few headers per tile, values for unit and "
+        f"offset, all plan rows. `fetch`: converting {share} with two threads. Both in a process "
+        "of its own, whose peak of memory follows them; `-tenth` is the same for an archive a "
+        f"tenth as large. `convert`: {2 * _per_sensor(patches)} patches per round, by turns with "
+        "a plain rasterio loop that opens, reads and compresses the same files without any check."
     )
-    report = Report(
+    return Report(
         "archives",
         "Archives: planning and converting",
         rows,
         text=text,
         not_measured=(
+            *(() if whole else (f"converting all {patches:,} patches (`--whole`)",)),
             "network disks and cold page cache",
             "HDF5, zip and tar archives",
             "20 m and 60 m bands (more files of fewer bytes)",
         ),
     )
-    write_results(report, options)
 
 
 def make_archive(folder: Path, pairs: int) -> None:
@@ -169,43 +174,36 @@ def manifest_of(archive: Path) -> Manifest:
     )
 
 
-def _measure(
-    archive: Path, folder: Path, patches: int, runs: int, part: int, *, quick: bool
-) -> list[Any]:
-    manifest = manifest_of(archive)
-    dataset = Dataset(folder / "data")
-    roots = open_roots(manifest, dataset)
-    begun, cpu = time.monotonic(), cpu_seconds()
-    table = plan.make_plan(manifest, roots, Silent())
-    planned = Measurement(table.num_rows, cpu_seconds() - cpu, time.monotonic() - begun)
-    plans = {"ours": [planned]}
-    rows = compare("archives", "plan", plans, "patches_per_cpu_s", lambda m: m.per_cpu_s)
-    rows += compare("archives", "plan", plans, "cpu_s", lambda m: m.cpu_s)
-    versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
-    sample = _sample(table, 100 if quick else 500)
+def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]:
+    large, small = folder / "archive", folder / "tenth"
+    make_archive(large, patches // 2)
+    make_archive(small, patches // 20)
+    rows: list[Row] = []
+    for suffix, archive in (("", large), ("-tenth", small)):
+        for case, one in _in_child(archive, whole=whole).items():
+            print(f"{case}{suffix}: {one}", file=sys.stderr, flush=True)
+            runs_of, name = {"ours": [one]}, f"{case}{suffix}"
+            rows += compare("archives", name, runs_of, "patches_per_cpu_s", lambda m: m.per_cpu_s)
+            rows += compare("archives", name, runs_of, "cpu_s", lambda m: m.cpu_s)
+            rows += compare("archives", name, runs_of, "peak_mb", lambda m: m.values["peak_mb"])
+    manifest = manifest_of(small)
+    roots = open_roots(manifest, Dataset(folder / "data"))
+    sample = _sample(plan.make_plan(manifest, roots, Silent()), _per_sensor(patches))
     subjects: dict[str, Callable[[], Measurement]] = {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
-        "rasterio-plain": timed(lambda: _plain(sample, archive)),
+        "rasterio-plain": timed(lambda: _plain(sample, small)),
     }
+    versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
     measured = interleaved(subjects, runs=runs)
-    rows += compare(
-        "archives",
-        "convert",
-        measured,
-        "patches_per_cpu_s",
-        lambda m: m.per_cpu_s,
-        versions=versions,
+    metric = "patches_per_cpu_s"
+    return rows + compare(
+        "archives", "convert", measured, metric, lambda m: m.per_cpu_s, versions=versions
     )
-    small = folder / "tenth"
-    if not small.exists():
-        make_archive(small, patches // 20)
-    whole = [_in_child(path, part) for path in (small, archive)]
-    for case, one in zip(("tenth", "whole"), whole, strict=True):
-        runs_of = {"ours": [one]}
-        rows += compare("archives", case, runs_of, "patches_per_cpu_s", lambda m: m.per_cpu_s)
-        rows += compare("archives", case, runs_of, "patches_per_s", lambda m: m.per_s)
-        rows += compare("archives", case, runs_of, "peak_mb", lambda m: m.values["peak_mb"])
-    return rows
+
+
+def _per_sensor(patches: int) -> int:
+    """Return how many patches of a sensor a round converts: of the smaller archive."""
+    return min(_SAMPLE, patches // 20)
 
 
 def _sample(table: pa.Table, per_sensor: int) -> dict[str, pa.Table]:
@@ -239,24 +237,48 @@ def _plain(sample: dict[str, pa.Table], archive: Path) -> int:
     return count
 
 
-def _in_child(archive: Path, part: int) -> Measurement:
-    """Convert an archive in a process of its own, so that its peak of memory is its own."""
-    command = [sys.executable, __file__, "--child", str(archive), "--part", str(part)]
+def _in_child(archive: Path, *, whole: bool) -> dict[str, Measurement]:
+    """Plan and convert an archive in a process of its own, so that its peak of memory is its own.
+
+    Returns:
+        `plan` and `fetch`; the peak is that of the process up to the end of each.
+    """
+    command = [sys.executable, "-m", "benchmarks.archives", "--child", str(archive)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    amount, cpu, wall, peak = (float(part) for part in done.stdout.split()[-4:])
-    return Measurement(amount, cpu, wall, {"peak_mb": peak})
+    done = subprocess.run(
+        [*command, *(["--whole"] if whole else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {
+        case: Measurement(one["amount"], one["cpu_s"], one["wall_s"], {"peak_mb": one["peak_mb"]})
+        for case, one in found.items()
+    }
 
 
-def _convert(archive: Path, part: int) -> None:
+def _convert(archive: Path, *, whole: bool) -> None:
+    """Plan an archive and convert shards of it; print what that took as one line of JSON."""
+    found: dict[str, dict[str, float]] = {}
+
+    def note(case: str, amount: int, cpu: float, wall: float) -> None:
+        spent = cpu_seconds() - cpu
+        took = time.monotonic() - wall
+        found[case] = {"amount": amount, "cpu_s": spent, "wall_s": took, "peak_mb": peak_mb()}
+
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         root, manifest = Path(scratch) / "data", manifest_of(archive)
-        begun = time.monotonic()
-        fetch(manifest, root, FetchOptions(plan_only=True), Silent())
-        options = FetchOptions(workers=2, part=(1, part) if part > 1 else None)
-        summary = fetch(manifest, root, options, Silent())
-        wall = time.monotonic() - begun
-    print(summary.patches, cpu_seconds(), wall, peak_mb())
+        cpu, wall = cpu_seconds(), time.monotonic()
+        planned = fetch(manifest, root, FetchOptions(plan_only=True), Silent()).plan
+        note("plan", planned.patches, cpu, wall)
+        shards = len(plan.shard_names(pq.read_table(Dataset(root).plan)))
+        part = None if whole or shards <= _SHARDS else (1, -(-shards // _SHARDS))
+        cpu, wall = cpu_seconds(), time.monotonic()
+        summary = fetch(manifest, root, FetchOptions(workers=2, part=part), Silent())
+        note("fetch", summary.patches, cpu, wall)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ What each archive's own words and codes mean stands in `harmonize.archive_meanin
 class with its share of the patch. Labels of the image that is the patch give classes without
 shares. Labels of a larger tile are weaker: that a flood is nowhere in the tile holds for every
 patch cut from it; that one is somewhere in the tile says of each patch nothing, unless the
-manifest takes it over (`tile_level: present`). The archive's words are kept as they are in
-`native_labels`.
+manifest takes it over (`tile_level: present`). reBEN's 19 names say less than the map of the
+patch, and decide only where the archive lacks that map. The archive's words are kept as they are
+in `native_labels`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonize.archive_meanings import JUDGED, MASKS, NAMED, TAGS, WORDS_ONLY
+from harmonize.archive_meanings import JUDGED, MAPPED, MASKS, NAMED, TAGS
+from harmonize.bigearthnet import undecided
 from harmonize.corine import CLC_CODES
 from harmonize.crises import MIN_ANALYSED
 from harmonize.crosswalks import Crosswalk, load_crosswalk
@@ -51,10 +53,14 @@ class ArchiveSource:
     Attributes:
         settings: The entry.
         crosswalk: What CORINE names stand for.
+        nineteen: What BigEarthNet's 19 names stand for.
+        left_open: Classes whose absence the 19 names cannot prove, as a mask.
     """
 
     settings: LabelSource
     crosswalk: Crosswalk
+    nineteen: Crosswalk
+    left_open: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Shipped:
         mask: What to open for its mask, or None.
         grid: Where an HDF5 mask lies.
         event: The event it was taken for, or None.
+        mapped: Whether it has a map that says more than its labels.
     """
 
     provider: str
@@ -78,6 +85,7 @@ class Shipped:
     mask: str | None
     grid: SourceGrid | None
     event: SceneEvent | None
+    mapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class _Finding:
     shares: tuple[tuple[str, float], ...] = ()
     native: tuple[str, ...] = ()
     covered: float = 0.0
-    crosswalk: bool = False
+    crosswalk: Crosswalk | None = None
 
 
 def open_archive_source(settings: LabelSource, field: str) -> ArchiveSource:
@@ -118,7 +126,9 @@ def open_archive_source(settings: LabelSource, field: str) -> ArchiveSource:
     if settings.rasters:
         raise InputError(f"{field}.rasters: an archive's labels come with it; leave it empty")
     name = settings.crosswalk or "corine-published"
-    return ArchiveSource(settings, load_crosswalk(name, "corine", CLC_CODES))
+    corine = load_crosswalk(name, "corine", CLC_CODES)
+    nineteen = load_crosswalk("ben-19")
+    return ArchiveSource(settings, corine, nineteen, undecided(nineteen))
 
 
 def shipped_with(scene: Scene, path: str | None) -> Shipped | None:
@@ -126,9 +136,9 @@ def shipped_with(scene: Scene, path: str | None) -> Shipped | None:
 
     Args:
         scene: The scene.
-        path: What to open for its mask, or None.
+        path: What to open for its mask or map, or None.
     """
-    if scene.provider not in {*MASKS, *TAGS, *NAMED, *WORDS_ONLY}:
+    if scene.provider not in {*MASKS, *TAGS, *NAMED, *MAPPED}:
         return None
     return Shipped(
         provider=scene.provider,
@@ -138,6 +148,7 @@ def shipped_with(scene: Scene, path: str | None) -> Shipped | None:
         mask=path if scene.provider in MASKS else None,
         grid=scene.grid,
         event=scene.event,
+        mapped=scene.provider in MAPPED and path is not None,
     )
 
 
@@ -267,10 +278,12 @@ def _by_tags(own: Shipped, source: ArchiveSource, rules: LabelRules) -> _Finding
     if not own.tags:
         return _Finding()
     native = tuple(f"{own.provider}:{tag}" for tag in own.tags)
-    if own.provider in WORDS_ONLY:
-        return _Finding(native=native, covered=1.0)
+    if own.provider in MAPPED:
+        if own.mapped:
+            return _Finding(native=native, covered=1.0)
+        return _by_names(own, source.nineteen, rules, native, source.left_open)
     if own.provider in NAMED:
-        return _by_names(own, source, rules, native)
+        return _by_names(own, source.crosswalk, rules, native)
     present = known = 0
     for tag in own.tags:
         try:
@@ -285,23 +298,27 @@ def _by_tags(own: Shipped, source: ArchiveSource, rules: LabelRules) -> _Finding
 
 
 def _by_names(
-    own: Shipped, source: ArchiveSource, rules: LabelRules, native: tuple[str, ...]
+    own: Shipped,
+    crosswalk: Crosswalk,
+    rules: LabelRules,
+    native: tuple[str, ...],
+    left_open: int = 0,
 ) -> _Finding:
     """Decide land cover (all nine classes) and crises by a list of class names."""
-    present = doubtful = 0
-    corine = False
+    present, doubtful = 0, left_open
+    used: Crosswalk | None = None
     for tag in own.tags:
         if tag in _LOWER:
             present |= bit(_LOWER[tag])
             continue
-        code = clc_code(tag, source.crosswalk)
+        code = clc_code(tag, crosswalk)
         if code is None:
             raise InputError(
-                f"{own.item}: label {tag!r} is neither a CORINE class nor one of "
+                f"{own.item}: label {tag!r} is neither a class of {crosswalk.name} nor one of "
                 f"{', '.join(sorted(_LOWER))}"
             )
-        corine = True
-        for row in source.crosswalk.rows_of(code):
+        used = crosswalk
+        for row in crosswalk.rows_of(code):
             if row.label is not None and row.weight >= _HALF:
                 present |= bit(row.label)
             elif row.label is not None:
@@ -312,7 +329,7 @@ def _by_names(
         known |= bit(judged)
     if rules.outside_events == "absent":
         known |= CRISIS_MASK
-    return _Finding(present, known & ALL_MASK, (), native, 1.0, corine)
+    return _Finding(present, known & ALL_MASK, (), native, 1.0, used)
 
 
 def _join(first: _Finding, second: _Finding) -> _Finding:
@@ -327,11 +344,12 @@ def _join(first: _Finding, second: _Finding) -> _Finding:
 
 
 def _record(own: Shipped, found: _Finding, source: ArchiveSource) -> dict[str, Any]:
+    used = found.crosswalk
     return {
         "source": own.provider,
         "version": source.settings.version,
-        "crosswalk": source.crosswalk.name if found.crosswalk else "native",
-        "crosswalk_sha256": source.crosswalk.sha256 if found.crosswalk else "",
+        "crosswalk": "native" if used is None else used.name,
+        "crosswalk_sha256": "" if used is None else used.sha256,
         "covered_fraction": found.covered,
         "confidence": None,
     }

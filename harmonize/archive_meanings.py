@@ -43,8 +43,9 @@ TAGS: MappingProxyType[str, MappingProxyType[str, tuple[str, bool]]] = MappingPr
 )
 #: Archives whose tags are names of CORINE or of the taxonomy.
 NAMED = ("bigearthnet-v1", "crisislandmark")
-#: Archives whose tags say less than the map they ship: kept as words only.
-WORDS_ONLY = ("reben",)
+#: Archives whose tags (BigEarthNet's 19 names) say less than the map they ship with each patch:
+#: kept as words where the map is there.
+MAPPED = ("reben",)
 #: Source of a published key -> the crisis class its images were judged for.
 JUDGED: MappingProxyType[str, str] = MappingProxyType(
     {

@@ -370,7 +370,7 @@ def _fingerprint(
 ) -> str:
     files = {*references.values(), *(own.mask for own in shipped.values() if own.mask)}
     words = {
-        name: [own.tags, own.level, None if own.event is None else vars(own.event)]
+        name: [own.tags, own.level, own.mapped, None if own.event is None else vars(own.event)]
         for name, own in shipped.items()
     }
     return hash_json([patches.xxh3, config.fingerprint, file_sizes(files), words])

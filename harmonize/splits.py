@@ -28,6 +28,7 @@ from harmonize.places import Places, block_ids
 from harmonize.split_warnings import Outcome, warnings_of
 from harmonize.ties import KINDS, Kind, Tie, components
 from landmark.dataset import SPLITS
+from landmark.errors import InputError
 from landmark.manifest import Splits
 from landmark.taxonomy import CLASSES
 
@@ -97,7 +98,8 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
     """Decide the split of every patch; a pure function of its arguments.
 
     Raises:
-        InputError: What `hold_out` names cannot be found or read.
+        InputError: What `hold_out` names cannot be found or read, or the archives' own splits
+            are asked for and they have none.
     """
     count = len(patches.places)
     blocks = _Blocks(*np.unique(block_ids(patches.places, rules.block_km), return_inverse=True))
@@ -132,10 +134,19 @@ def assign(patches: SplitPatches, rules: Splits, seed: int) -> Assignment:
 
 
 def _as_published(patches: SplitPatches, blocks: _Blocks, rules: Splits) -> Assignment:
-    """Return the splits archives publish their patches in."""
+    """Return the splits archives publish their patches in.
+
+    Raises:
+        InputError: They publish none.
+    """
     own = patches.own or {}
     split = np.array([own.get(name, "") for name in patches.patch_ids], dtype="U8")
     dropped = split == ""
+    if dropped.all() and dropped.size:
+        raise InputError(
+            "splits.method: source keeps the splits of archives, but these state none for any "
+            "patch (SEN12-FLOOD and BigEarthNet v1 have none); use blocks or random"
+        )
     kept = np.array([SPLITS.index(name) if name else -1 for name in split.tolist()], np.int64)
     found = np.bincount(kept[~dropped], minlength=len(SPLITS))
     # The archive's own shares are the wanted ones: classes may stray from them unsaid.

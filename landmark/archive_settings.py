@@ -38,7 +38,8 @@ class Archive(Model):
     href: str = Field(
         description=(
             "Folder, zip or tar file, HDF5 file, or URL of a file; a relative path counts from "
-            "the manifest's folder. A URL is downloaded once into the dataset's cache."
+            "the manifest's folder. A URL is downloaded once into the dataset's cache; a zip that "
+            "compresses HDF5 files is unpacked there."
         )
     )
     name: str = Field(

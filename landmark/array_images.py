@@ -49,7 +49,7 @@ def read_array(scene: Scene, path: str, layout: ImageLayout) -> ArrayPlanes:
         LandmarkError: The file lacks the array, it has another shape, or its values contradict
             the unit the plan states.
     """
-    name = path.partition("#")[0]
+    name, _ = hdf5.split_path(path)
     stored = hdf5.read_dataset(path)
     bands = S1_BANDS if scene.sensor == "s1" else S2_BANDS
     if stored.shape != (len(bands), PIXELS, PIXELS) or stored.dtype.kind != "f":

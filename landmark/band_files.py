@@ -17,7 +17,7 @@ from landmark.cog.faults import Patience
 from landmark.cog.files import ByteFile, DiskFile, HttpFile
 from landmark.cog.headers import LayoutError
 from landmark.cog.layouts import BlockImage, read_image
-from landmark.errors import InputError
+from landmark.errors import InputError, LandmarkError
 from landmark.gdal_windows import check_dtype, read_cuts
 from landmark.grid import Frame
 from landmark.opening import is_remote
@@ -142,8 +142,12 @@ def read_bands(
         for number, sample in part.bands.items():
             band, plane = opened[number].band, part.wanted.windows.planes[sample]
             for window, index in enumerate(part.frames):
-                if index not in causes:
+                if index in causes:
+                    continue
+                try:
                     cuts[number][index] = band.cut(plane[window], part.wanted.image.nodata)
+                except LandmarkError as error:
+                    causes[index] = str(error)
     numbers = list(others)
     read = partial(_through_gdal, opened, others, frames)
     if threads > 1 and len(numbers) > 1:

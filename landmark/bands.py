@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 
 from landmark.errors import LandmarkError
 from landmark.grid import Frame
-from landmark.radiometry import from_db, remove_offset, to_db, valid_power
+from landmark.radiometry import contradicts, from_db, remove_offset, to_db, valid_power
 from landmark.scenes import BandAsset, Scene
 from landmark.warping import warp, warp_classes
 
@@ -73,11 +73,18 @@ class Band:
         Args:
             stored: (side, side) values of the file.
             nodata: Nodata value the file states, beside the scene's own.
+
+        Raises:
+            LandmarkError: The values cannot be what the scene says.
         """
         raise NotImplementedError
 
     def warp(self, stored: Plane, nodata: float | None, place: Place) -> Cut:
-        """Return a plane resampled from stored values around a frame."""
+        """Return a plane resampled from stored values around a frame.
+
+        Raises:
+            LandmarkError: The values cannot be what the scene says.
+        """
         raise NotImplementedError
 
 
@@ -138,6 +145,11 @@ class Backscatter(Band):
     def _without_nodata(self, stored: Plane, nodata: float | None) -> Plane:
         for value in nodata_values(nodata, self.scene.nodata):
             stored = np.where(stored == np.asarray(value, stored.dtype), np.nan, stored)
+        if contradicts(stored, self.scene.unit):
+            raise LandmarkError(
+                f"{self.path}: its values are not {self.scene.unit}, which it is taken for "
+                f"({self.scene.unit_source}); mend the file, or set s1.unit in the manifest"
+            )
         return stored
 
 

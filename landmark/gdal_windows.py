@@ -159,11 +159,14 @@ def _cut(
                 scatter(part, pixels, users, windows, plane)
         except LandmarkError as error:
             causes.update({indices[member]: str(error) for member in members})
-    cuts = {
-        index: band.cut(stored, source.nodata)
-        for index, stored in zip(indices, plane, strict=True)
-        if index not in causes
-    }
+    cuts: dict[int, Cut] = {}
+    for index, stored in zip(indices, plane, strict=True):
+        if index in causes:
+            continue
+        try:
+            cuts[index] = band.cut(stored, source.nodata)
+        except LandmarkError as error:
+            causes[index] = str(error)
     return cuts, causes
 
 

@@ -1,6 +1,7 @@
 """HDF5 files of archives: datasets as images, attributes, links. Needs the extra `archives`.
 
 A path is `FILE#GROUP/DATASET`, with `?flip` at its end where the first row is the southern one.
+FILE may be a member of a tar or zip file that is not compressed (`landmark.subfiles`).
 An archive's tiles are arrays of (rows, columns, bands) or (rows, columns) without a georeference
 of their own; `Hdf5Image` gives them the little of rasterio's reading interface that cutting
 patches needs, on the grid the plan states. Links that lead out of a file are not followed by
@@ -23,15 +24,31 @@ from rasterio.windows import Window
 
 from landmark.errors import InputError, LandmarkError
 from landmark.scenes import SourceGrid
+from landmark.subfiles import SubFile, is_subfile
 
+#: How names of HDF5 files end.
+SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 _FLIP = "?flip"
-_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+_PACKED = (".tar", ".zip")
 
 
 def is_hdf5(path: str) -> bool:
     """Return whether a path names a dataset of an HDF5 file."""
-    file, mark, _ = path.partition("#")
-    return bool(mark) and file.lower().endswith(_SUFFIXES)
+    return bool(split_path(path)[1])
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Return the file of a path and the dataset inside it; ("" for a path that names none).
+
+    Folders may be called with a `#` too: the first one behind a file's suffix counts.
+    """
+    lower = path.lower()
+    ends = [
+        place + len(suffix)
+        for suffix in (_PACKED if is_subfile(path) else SUFFIXES)
+        if (place := lower.find(f"{suffix}#")) >= 0
+    ]
+    return (path[: min(ends)], path[min(ends) + 1 :]) if ends else (path, "")
 
 
 @contextlib.contextmanager
@@ -44,13 +61,14 @@ def open_file(path: str | Path) -> Iterator[Any]:
     require_hdf5(str(path))
     import h5py
 
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: is no whole HDF5 file ({_short(error)})") from None
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            part = stack.enter_context(SubFile(str(path))) if is_subfile(str(path)) else None
+            file = stack.enter_context(h5py.File(path if part is None else part, "r"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{path}: is no whole HDF5 file ({_short(error)})") from None
         yield file
 
 
@@ -101,7 +119,7 @@ def read_dataset(path: str) -> NDArray[Any]:
     Raises:
         LandmarkError: There is none, or it is damaged (InputError: the file is).
     """
-    name, _, inner = path.partition("#")
+    name, inner = split_path(path)
     with open_file(name) as file:
         dataset = _dataset(file, inner, name)
         return _read(dataset, (), f"{name}: {inner}")
@@ -175,8 +193,14 @@ class Hdf5Image:
             columns = slice(int(window.col_off), int(window.col_off + window.width))
         if self._flipped:
             rows = slice(self.height - rows.stop, self.height - rows.start)
-        key = (rows, columns, index - 1) if len(self._dataset.shape) == 3 else (rows, columns)
-        values = _read(self._dataset, key, self._path)
+        banded = len(self._dataset.shape) == 3
+        if banded and self._dataset.chunks is not None:
+            values = _read(self._dataset, (rows, columns, index - 1), self._path)
+        else:
+            # Without chunks the bands of a pixel lie side by side: one band alone would be as
+            # many reads as pixels, which inside a packed file go through Python one by one.
+            values = _read(self._dataset, (rows, columns), self._path)
+            values = values[:, :, index - 1] if banded else values
         if self._flipped:
             values = values[::-1]
         if out_shape is not None:
@@ -193,7 +217,7 @@ def open_image(path: str, grid: SourceGrid | None) -> Iterator[Hdf5Image]:
         InputError: The file is missing or damaged, or no grid is known.
         LandmarkError: It holds no such dataset, or one of another shape.
     """
-    name, _, inner = path.partition("#")
+    name, inner = split_path(path)
     if grid is None:
         raise InputError(f"{path}: HDF5 tiles state no place; the plan has to")
     with open_file(name) as file:

@@ -17,6 +17,7 @@ from landmark.commits import Filtered, Hole, hash_bytes, hash_json
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
 from landmark.grid import RESOLUTION_M, Frame
+from landmark.hdf5 import split_path
 from landmark.manifest import Manifest
 from landmark.manifest_file import load_manifest
 from landmark.opening import is_remote
@@ -222,7 +223,7 @@ def _read_scene(
     for index, cause in sorted(failed.items()):
         # The cause goes into the commit mark: the catalog's own href, never a local path.
         for path, href in opened.items():
-            cause = cause.replace(path, href)
+            cause = cause.replace(path, href).replace(split_path(path)[0], href.partition("#")[0])
         yield index, cause, round_
 
 

@@ -129,6 +129,20 @@ def backscatter_unit(values: NDArray[np.floating]) -> Unit | None:
     return "linear" if low > _NOISE_POWER and middle >= 0 else None
 
 
+def contradicts(values: NDArray[np.floating], unit: Unit) -> bool:
+    """Return whether backscatter values prove that they are of the other unit.
+
+    Cheap where they do not: the least value alone clears nearly every patch.
+
+    Args:
+        values: As stored, no data as NaN.
+        unit: What they are said to be.
+    """
+    low = float(np.fmin.reduce(values, axis=None))
+    suspect = low > _NOISE_POWER if unit == "db" else low < _DB_MEDIAN
+    return suspect and backscatter_unit(values) not in (None, unit)
+
+
 def valid_fraction(valid: NDArray[np.bool_]) -> float:
     """Return the share of True."""
     return float(np.count_nonzero(valid) / valid.size)

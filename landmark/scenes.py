@@ -93,7 +93,8 @@ class Scene:
         cloud: Cloudy share of the whole scene 0..1, or None.
         snow: Snowy share of the whole scene 0..1, or None.
         unit: Unit of the pixels in the files.
-        unit_source: Where the unit is stated: `item`, `manifest`, `provider`, `archive`.
+        unit_source: Where the unit is stated: `item`, `manifest`, `provider`, `archive`; or the
+            values that show it: `values: db, median -12.1 in 16 images`.
         quantity: What the values measure.
         nodata: Nodata value of the band files (NaN counts as nodata in any case), or None.
         licence: Licence of the pixels.

@@ -224,7 +224,7 @@ def _open_root(catalog: Catalog, sandbox: Path | None, field: str) -> Root:
 
 
 def _open_archives(catalog: Catalog, dataset: Dataset, progress: Progress) -> Root:
-    """Return where a catalog's archives lie; downloads those given by a URL that are not there.
+    """Return where a catalog's archives lie; downloads and unpacks what is not there yet.
 
     Raises:
         MissingArchivesError: Some are not where the manifest says; it says how each is had.
@@ -232,13 +232,17 @@ def _open_archives(catalog: Catalog, dataset: Dataset, progress: Progress) -> Ro
     from landmark.archives import about
     from landmark.archives.about import Missing, MissingArchivesError
     from landmark.archives.downloads import download
+    from landmark.archives.unpacking import unpacked
 
+    cache = dataset.cache.absolute() / "archives"
     members, missing = [], []
     for name, settings in catalog.members().items():
         if is_url(settings.href):
-            path = download(settings, dataset.cache.absolute() / "archives", progress)
+            path = download(settings, cache, progress)
         else:
             path = _normal(Path(_local(settings.href)).absolute())
+        if about(settings.format).hdf5:
+            path = unpacked(path, cache, progress)
         members.append((name, str(path)))
         if not path.exists():
             missing.append(Missing(name or settings.format, str(path), about(settings.format)))

@@ -17,12 +17,14 @@ class About:
         licence: What it is published under, as far as known.
         source: Where it is had.
         size: How large it is, and how that is known.
+        hdf5: Whether its images are arrays of HDF5 files.
     """
 
     title: str
     licence: str
     source: str
     size: str
+    hdf5: bool = False
 
 
 @dataclass(frozen=True)

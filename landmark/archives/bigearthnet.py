@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from landmark.archives.reading import ArchiveImage, Request, settle_offset
+from landmark.archives.reading import ArchiveImage, Request, settle_offset, spread
+from landmark.archives.tiles import SAMPLES, sample_values
 from landmark.errors import InputError
 from landmark.grid import PIXELS, SIZE_M, Frame
 from landmark.pixels import read_header
@@ -97,14 +98,19 @@ def images(request: Request, patches: Sequence[Patch], provider: str) -> Iterato
     """Yield patches as images of one frame each.
 
     Raises:
-        InputError: The archive lacks a wanted band altogether, or no file of a tile exists.
+        InputError: The archive lacks a wanted band altogether, no file of a tile exists, or the
+            values of Sentinel-1 do not show their unit.
     """
     for sensor in request.sensors:
         _require_bands(request, sensor, [p for p in patches if p.sensor == sensor])
     frames = _frames(request, patches)
     evidence = _evidence(request, [p for p in patches if p.sensor == "s2"], provider)
+    radar = [p for p in patches if p.sensor == "s1"]
+    units: dict[str, tuple[Unit, str]] = {"s2": ("dn", "archive")}
+    if radar:
+        units["s1"] = _unit(request, radar)
     for patch, frame in zip(patches, frames, strict=True):
-        scene = _scene(request, patch, frame, provider, evidence)
+        scene = _scene(request, patch, frame, provider, units[patch.sensor], evidence)
         yield ArchiveImage(scene, frame)
 
 
@@ -192,7 +198,8 @@ def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
     samples = []
     sample = _one_per_parent(request, patches)
     for patch, _ in zip(sample, range(_EVIDENCE_PATCHES), strict=False):
-        scene = _scene(request, patch, Frame(patch.name, 0, 0.0, 0.0), provider, "")
+        frame = Frame(patch.name, 0, 0.0, 0.0)
+        scene = _scene(request, patch, frame, provider, ("dn", "archive"))
         names = [patch.file(asset.band) for asset in scene.bands]
         held = [
             asset
@@ -203,18 +210,27 @@ def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
     return settle_offset(request, samples, "BigEarthNet") if samples else ""
 
 
-def _scene(request: Request, patch: Patch, frame: Frame, provider: str, evidence: str) -> Scene:
+def _unit(request: Request, patches: list[Patch]) -> tuple[Unit, str]:
+    """Return the unit of the radar files, which neither names nor files state, and why."""
+    names = [patch.file("VV") for patch in spread(patches, 4 * SAMPLES)]
+    held = [name for name in names if request.files.is_file(name)]
+    assets = [BandAsset("VV", request.files.href(name)) for name in spread(held, SAMPLES)]
+    samples = sample_values(request, [(asset, None) for asset in assets])
+    return request.unit(samples, "VV files")
+
+
+def _scene(
+    request: Request,
+    patch: Patch,
+    frame: Frame,
+    provider: str,
+    unit: tuple[Unit, str],
+    evidence: str = "",
+) -> Scene:
     radar = patch.sensor == "s1"
     bands = request.bands(patch.sensor)
     resolution = min((S2_RESOLUTION.get(band, 10) for band in bands), default=10)
     side = PIXELS * 10 // resolution
-    unit: Unit = "dn"
-    unit_source = "archive"
-    stated = request.manifest.s1.unit if radar and request.manifest.s1 is not None else "item"
-    if radar:
-        # dB by value (real patches: VV about -12, VH about -19), stated nowhere in the files.
-        unit = "db" if stated == "item" else stated
-        unit_source = "archive" if stated == "item" else "manifest"
     files = request.files
     reference = patch.reference
     return Scene(
@@ -225,8 +241,8 @@ def _scene(request: Request, patch: Patch, frame: Frame, provider: str, evidence
         platform=patch.platform,
         time=patch.time,
         bands=tuple(BandAsset(band, files.href(patch.file(band))) for band in bands),
-        unit=unit,
-        unit_source=unit_source,
+        unit=unit[0],
+        unit_source=unit[1],
         # Whether S1 is sigma0 or gamma0 is not stated by the publishers' files.
         quantity="unknown" if radar else "reflectance",
         mgrs=patch.tile if len(patch.tile) == 5 else "",

@@ -32,6 +32,7 @@ ABOUT = About(
     licence="OPENRAIL",
     source="https://huggingface.co/datasets/DarthReca/california_burned_areas",
     size="about 5.6 GB as arrays (424 pairs of 512 x 512 x 12, computed)",
+    hdf5=True,
 )
 _RESOLUTION_M = 20.0
 _FOLDERS = ("", "raw/patched", "raw", "patched")
@@ -113,7 +114,7 @@ def _tiles(request: Request) -> Iterator[_Tile]:
         names = [n for n in request.files.names(folder) if n.lower().endswith((".hdf5", ".h5"))]
         for name in names:
             path = f"{folder}/{name}" if folder else name
-            with hdf5.open_file(request.files.local(path)) as file:
+            with hdf5.open_file(request.hdf5(path)) as file:
                 for key in file:
                     group = hdf5.member(file, key, f"{request.origin}/{path}")
                     if _MEMBERS & set(group):

@@ -5,28 +5,41 @@ how a band file is called in the plan), and `open_path` turns what the plan stor
 opens. Names come from strangers: one that would leave the archive refuses the whole container.
 
 A member of a zip is opened through GDAL's /vsizip/. A member of a tar is stored as offset and
-size (`name#tar=512,1024`) and opened through /vsisubfile/, so that no reader has to walk through
-100 GB of tar to find one band. Compressed tar files cannot be read in place.
+size (`name#at=512,1024`) and opened through /vsisubfile/, so that no reader has to walk through
+100 GB of tar to find one band; so is an HDF5 file that a zip holds uncompressed. HDF5 files that
+a zip compresses are unpacked to the dataset's cache before anything is opened
+(`landmark.archives.unpacking`). Compressed tar files cannot be read in place.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import struct
 import tarfile
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from landmark.errors import InputError
+from landmark.hdf5 import SUFFIXES
+from landmark.subfiles import subfile_path
 
-_TAR_MARK = "#tar="
+_AT = "#at="
+_EXTENT = re.compile(r"[^#]+#at=(?P<offset>\d+),(?P<size>\d+)(?P<inner>#.*)?", re.DOTALL)
 _ZIP, _TAR = (".zip",), (".tar",)
-_PACKED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".7z", ".rar")
+#: What cannot be read in place, and the parts that publishers split large files into
+#: (`BigEarthNet-S1.tar.gzaa`, `activations.tar.000.gz.part`).
+_PACKED = re.compile(r"\.(gz|tgz|zst|xz|bz2|7z|rar|gz[a-z]{2}|part)$", re.IGNORECASE)
+#: A local header of a zip file: its signature, and the bytes before name and extra field.
+_ZIP_HEAD, _ZIP_HEAD_BYTES = b"PK\x03\x04", 30
 #: A table or list of an archive that is read whole; larger members are band files.
 _WHOLE_BYTES = 2 << 30
+_PIECE = 1 << 20
 
 
 class Container(Protocol):
@@ -51,13 +64,6 @@ class Container(Protocol):
 
     def href(self, name: str) -> str:
         """Return what the plan calls a file."""
-
-    def local(self, name: str) -> Path:
-        """Return a file of this machine, for readers that need one (HDF5).
-
-        Raises:
-            InputError: The archive is no folder, or holds no such file.
-        """
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,6 @@ class Folder:
     def href(self, name: str) -> str:
         """Return what the plan calls a file: its name."""
         return name
-
-    def local(self, name: str) -> Path:
-        """Return a file of the folder."""
-        path = self.root / name
-        if not path.is_file():
-            raise InputError(f"{self.root}: holds no {name}")
-        return path
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,6 @@ class _Packed:
         """Return whether the archive holds this file."""
         return name in self._members
 
-    def local(self, name: str) -> Path:
-        """Refuse: HDF5 files are read from folders only."""
-        raise InputError(
-            f"{self.path}: {name} is an HDF5 file, which is not read inside a packed file; unpack "
-            "it and name its folder"
-        )
-
     def _member(self, name: str) -> str:
         try:
             return self._members[name]
@@ -156,7 +148,34 @@ class Zip(_Packed):
                 infos = [info for info in file.infolist() if not info.is_dir()]
         except (zipfile.BadZipFile, OSError) as error:
             raise InputError(f"{self.path}: is no whole zip file ({error})") from None
+        secret = next((info.filename for info in infos if info.flag_bits & 1), None)
+        if secret is not None:
+            raise InputError(f"{self.path}: {secret} is encrypted; unpack it and name its folder")
         return _below_common_folder(self.path, [info.filename for info in infos])
+
+    @cached_property
+    def hdf5_members(self) -> dict[str, zipfile.ZipInfo]:
+        """Name -> entry of the HDF5 files."""
+        names = [name for name in self._members if name.lower().endswith(SUFFIXES)]
+        with zipfile.ZipFile(self.path) as file:
+            return {name: file.getinfo(self._members[name]) for name in names}
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Size of all its files, unpacked."""
+        with zipfile.ZipFile(self.path) as file:
+            return sum(info.file_size for info in file.infolist())
+
+    @cached_property
+    def _extents(self) -> dict[str, str]:
+        """Name -> `offset,size` of the HDF5 files that are not compressed."""
+        stored = zipfile.ZIP_STORED
+        with self.path.open("rb") as stream:
+            return {
+                name: f"{_data_offset(stream, info, str(self.path))},{info.file_size}"
+                for name, info in self.hdf5_members.items()
+                if info.compress_type == stored
+            }
 
     def read(self, name: str) -> bytes:
         """Return the content of a small file."""
@@ -170,8 +189,43 @@ class Zip(_Packed):
             raise InputError(f"{self.path}: {name} cannot be read ({error})") from None
 
     def href(self, name: str) -> str:
-        """Return what the plan calls a file: its member name."""
-        return self._members.get(name, name)
+        """Return what the plan calls a file: its member name, and offset and size of an HDF5 file.
+
+        Raises:
+            InputError: It is an HDF5 file that is compressed.
+        """
+        member = self._members.get(name, name)
+        if not name.lower().endswith(SUFFIXES) or name not in self._members:
+            return member
+        if name not in self._extents:
+            raise InputError(
+                f"{self.path}: {name} is an HDF5 file compressed inside the zip, which cannot be "
+                "read in place; unpack it and name its folder"
+            )
+        return f"{member}{_AT}{self._extents[name]}"
+
+    def unpack(self, folder: Path, advance: Callable[[int], None]) -> None:
+        """Write all members below a folder, each checked by its CRC.
+
+        Args:
+            folder: Where; it exists.
+            advance: Told of bytes written.
+
+        Raises:
+            InputError: A member is damaged.
+        """
+        name = ""
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                for name, member in self._members.items():
+                    path = folder / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open(member) as source, path.open("wb") as target:
+                        while piece := source.read(_PIECE):
+                            target.write(piece)
+                            advance(len(piece))
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+            raise InputError(f"{self.path}: {name} cannot be unpacked ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -208,7 +262,7 @@ class Tar(_Packed):
         if member is None:
             return name
         info = self._infos[member]
-        return f"{member}{_TAR_MARK}{info.offset_data},{info.size}"
+        return f"{member}{_AT}{info.offset_data},{info.size}"
 
 
 def open_container(path: Path) -> Container:
@@ -226,10 +280,10 @@ def open_container(path: Path) -> Container:
         return Zip(path)
     if suffix in _TAR:
         return Tar(path)
-    if suffix in _PACKED:
+    if _PACKED.search(path.name):
         raise InputError(
-            f"{path}: a {suffix} file cannot be read in place; unpack it (or only decompress a "
-            ".tar) and name that"
+            f"{path}: a {suffix} file cannot be read in place; join its parts where it has some, "
+            "unpack it (or only decompress a .tar) and name that"
         )
     return Folder(path.parent)
 
@@ -246,17 +300,10 @@ def open_path(location: str, href: str) -> str:
     """
     # Plain strings: this runs once per band file of every patch.
     suffix = location[location.rfind(".") :].lower()
-    name, mark, extent = href.partition(_TAR_MARK)
     file, hash_mark, inner = href.partition("#")
     _check_member(location, file)
-    packed = suffix in (*_TAR, *_ZIP) and os.path.isfile(location)  # noqa: PTH113
-    if packed and suffix in _TAR:
-        if not mark or not all(part.isdigit() for part in extent.split(",")):
-            raise InputError(f"{location}: holds no {name}")
-        offset, size = extent.split(",")
-        return f"/vsisubfile/{offset}_{size},{location}"
-    if packed:
-        return f"/vsizip/{{{location}}}/{name}"
+    if suffix in (*_TAR, *_ZIP) and os.path.isfile(location):  # noqa: PTH113
+        return _packed_path(location, href, zipped=suffix in _ZIP)
     path = f"{location}/{file}"
     if not os.path.isfile(path):  # noqa: PTH113
         beside = Path(location).parent / file
@@ -264,6 +311,26 @@ def open_path(location: str, href: str) -> str:
             raise InputError(f"{path}: no such file")
         path = str(beside)
     return f"{path}{hash_mark}{inner}"
+
+
+def _packed_path(location: str, href: str, *, zipped: bool) -> str:
+    found = _EXTENT.fullmatch(href)
+    if found is not None:
+        part = subfile_path(location, int(found["offset"]), int(found["size"]))
+        return f"{part}{found['inner'] or ''}"
+    if not zipped or "#" in href:
+        raise InputError(f"{location}: holds no {href.partition('#')[0]}")
+    return f"/vsizip/{{{location}}}/{href}"
+
+
+def _data_offset(stream: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
+    """Return where the bytes of a member begin, which only its local header tells."""
+    stream.seek(info.header_offset)
+    head = stream.read(_ZIP_HEAD_BYTES)
+    if len(head) != _ZIP_HEAD_BYTES or not head.startswith(_ZIP_HEAD):
+        raise InputError(f"{origin}: is no whole zip file (no header of {info.filename})")
+    name, extra = struct.unpack("<HH", head[-4:])
+    return info.header_offset + _ZIP_HEAD_BYTES + int(name) + int(extra)
 
 
 def _below_common_folder(path: Path, members: Iterable[str]) -> dict[str, str]:

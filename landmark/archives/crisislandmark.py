@@ -43,6 +43,7 @@ ABOUT = About(
     licence="CC-BY-NC-4.0",
     source="https://huggingface.co/datasets/DarthReca/crisislandmark",
     size="about 327 GB as arrays (646 803 images with coordinates, computed)",
+    hdf5=True,
 )
 #: Sources of each sensor: the first part of a key is the only mark of it.
 SENSORS: dict[str, str] = {
@@ -93,9 +94,11 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         InputError: A file is missing or damaged, a key is listed twice, of no known source or in
             no file, or the values of a source do not show their unit.
     """
-    rows = [r for r in _table(request) if SENSORS[r.source] in request.sensors]
+    listed = _table(request)
+    rows = [r for r in listed if SENSORS[r.source] in request.sensors]
     rows = [r for r in rows if request.wants(SENSORS[r.source], r.key, _day(r.key))]
     files = _files(request)
+    _tell_of_unlisted(request, listed, files)
     units: dict[str, tuple[Any, str]] = {}
     for source in sorted({row.source for row in rows}):
         if SENSORS[source] == "s1":
@@ -103,7 +106,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         else:
             units[source] = ("dn", "archive")
     for group, members in _by_file(request, rows, files).items():
-        with hdf5.open_file(request.files.local(group)) as file:
+        with hdf5.open_file(request.hdf5(group)) as file:
             for row in members:
                 found = _read_group(file, group, row, f"{request.origin}/{group}")
                 yield _image(request, row, found, units[row.source])
@@ -137,13 +140,23 @@ def _table(request: Request) -> list[_Row]:
     return rows
 
 
+def _tell_of_unlisted(request: Request, rows: list[_Row], files: dict[str, str]) -> None:
+    """Say how many images have no row: without split and labels they are no patches."""
+    unlisted = sorted(set(files) - {row.key for row in rows})
+    if unlisted:
+        request.note(
+            f"{request.origin}: {len(unlisted)} images of the HDF5 files are not in {_TABLE} "
+            f"(first: {unlisted[0]}); they are left out"
+        )
+
+
 def _files(request: Request) -> dict[str, str]:
     """Return key -> HDF5 file that holds it, following the links by name only."""
     found: dict[str, str] = {}
     names = [n for n in request.files.names() if n.endswith(".h5")]
     order = [_MAIN] if _MAIN in names else names
     for name in order:
-        with hdf5.open_file(request.files.local(name)) as file:
+        with hdf5.open_file(request.hdf5(name)) as file:
             for source in file:
                 if source not in SENSORS:
                     raise InputError(
@@ -185,7 +198,7 @@ def _unit(
     samples = []
     for row in spread([r for r in rows if r.key in files], SAMPLES):
         try:
-            path = request.files.local(files[row.key])
+            path = request.hdf5(files[row.key])
             samples.append(hdf5.read_dataset(f"{path}#{row.key}/image").ravel())
         except LandmarkError:
             continue  # it will be a hole with its cause

@@ -26,9 +26,12 @@ from landmark.scenes import BandAsset, Scene, SceneEvent
 PROVIDER = "mmflood"
 ABOUT = About(
     title="MMFlood",
-    licence="not established",
-    source="https://github.com/edornd/mmflood (links to the parts activations.tar.*.gz.part)",
-    size="1 748 tiles of up to 2500 x 2500 px; total not known",
+    licence="MIT",
+    source=(
+        "https://huggingface.co/datasets/links-ads/mmflood (parts activations.tar.*.gz.part: join, "
+        "then unpack) or https://github.com/edornd/mmflood"
+    ),
+    size="at most 87 GB of Sentinel-1 (1 748 tiles of up to 2500 x 2500 x 2, computed)",
 )
 _TILE = re.compile(r"(?P<code>EMSR\d+)-(?P<aoi>\d+)-(?P<tile>\d+)\.tif")
 _FOLDER = re.compile(r"(?P<code>EMSR\d+)-(?P<aoi>\d+)")

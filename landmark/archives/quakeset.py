@@ -30,8 +30,9 @@ ABOUT = About(
     licence="OPENRAIL",
     source="https://huggingface.co/datasets/DarthReca/quakeset (earthquakes.h5)",
     size="about 11 GB as arrays (some 5 200 images of 512 x 512 x 2, computed)",
+    hdf5=True,
 )
-_FILE = "earthquakes.h5"
+_FILE, _OLDER = "earthquakes.h5", "earthquakes.parquet"
 _AXES = ("x", "y")
 _IMAGES = ("before", "pre", "post")
 #: Coordinates may be rounded by this share of a pixel and still count as evenly spaced.
@@ -47,7 +48,12 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
     """
     if "s1" not in request.sensors:
         return
-    path = request.files.local(_FILE)
+    if request.files.is_file(_OLDER) and not request.files.is_file(_FILE):
+        raise InputError(
+            f"{request.origin}: holds {_OLDER}, QuakeSet's older release, which is not read; get "
+            f"{_FILE}"
+        )
+    path = request.hdf5(_FILE)
     found = []
     with hdf5.open_file(path) as file:
         for event in file:
@@ -67,7 +73,7 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         if image in ("pre", "post")
     ]
     samples = [
-        (BandAsset("VV", f"{_FILE}#{event}/{name}/{image}"), grid)
+        (BandAsset("VV", f"{request.files.href(_FILE)}#{event}/{name}/{image}"), grid)
         for event, name, image, grid in spread(chosen, SAMPLES)
     ]
     unit = request.unit(sample_values(request, samples), "earthquakes.h5")

@@ -102,6 +102,16 @@ class Request:
         """Return what to open for a stored href."""
         return open_path(self.location, href)
 
+    def hdf5(self, name: str) -> str:
+        """Return what to open for an HDF5 file of the archive.
+
+        Raises:
+            InputError: There is no such file.
+        """
+        if not self.files.is_file(name):
+            raise InputError(f"{self.origin}: holds no {name}")
+        return self.path(self.files.href(name))
+
     def date(self, stated: str, name: str) -> tuple[str, tuple[str, ...]]:
         """Return the acquisition time of an image of which at most the day is known, and a note.
 

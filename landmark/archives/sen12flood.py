@@ -44,7 +44,10 @@ ABOUT = About(
     title="SEN12-FLOOD",
     licence="not established",
     source="https://ieee-dataport.org (SEN12-FLOOD) or https://github.com/ClmRmb/SEN12-FLOOD",
-    size="337 sequences of 512 x 512 px; total not known",
+    size=(
+        "337 sequences of 512 x 512 px; 6.3 MB per Sentinel-2 and 2.1 MB per Sentinel-1 image "
+        "(computed), how many images is not established"
+    ),
 )
 _PRODUCT = re.compile(
     r"(?P<platform>S1[ABC])_IW_GRDH_1S(?P<pol>DV|SV|DH|SH)_(?P<time>\d{8}T\d{6})_[A-Z0-9_]+"

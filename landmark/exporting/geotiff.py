@@ -1,8 +1,9 @@
 """One GeoTIFF per patch: `<sensor>/<split>/<patch_id>.tif`, all bands on 10 m.
 
 Sentinel-2 is uint16 reflectance x 10000 with nodata 0 and scale 0.0001, coarse bands repeated;
-Sentinel-1 is float32 dB with nodata NaN. Labels, caption, time and provenance are tags. A patch
-whose pixels are not of 10 m (notes of its provenance say so) lies on its nominal frame.
+Sentinel-1 is float32 dB with nodata NaN. Labels, the classes that are known, captions, time and
+provenance are tags; band names, scale and unit stand with the bands. A patch whose pixels are not
+of 10 m (notes of its provenance say so) lies on its nominal frame.
 """
 
 from __future__ import annotations
@@ -50,11 +51,17 @@ def _write(record: Record, path: Path) -> None:
         file.write(record.image)
         file.descriptions = layout.bands
         file.scales = (layout.scale,) * bands
+        file.units = ("dB" if record.sensor == "s1" else "reflectance",) * bands
         file.update_tags(
             patch_id=record.patch_id,
+            sensor=record.sensor,
+            split=row["split"],
             datetime=row["datetime"].isoformat(),
             platform=row["platform"] or "",
             labels=", ".join(row["labels"]),
+            known=", ".join(record.known),
+            native_labels=json.dumps(row["native_labels"]),
             caption=row["caption"],
+            caption_long=row["caption_long"],
             provenance=json.dumps(row["provenance"], sort_keys=True),
         )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from landmark.array_images import restore
-from landmark.codec import decode_array
+from landmark.codec import decode_array, decode_scl
 from landmark.commits import read_mark
 from landmark.dataset import SPLITS, Dataset
 from landmark.errors import InputError
@@ -21,12 +21,15 @@ from landmark.grid import PIXELS
 from landmark.scenes import Scene
 from landmark.schema import ImageLayout
 from landmark.shards import ShardReader
+from landmark.taxonomy import names_of
 
 _SENSORS = ("s1", "s2")
 _COLUMNS = (
     *("patch_id", "sensor", "platform", "datetime", "lon", "lat", "epsg", "transform", "split"),
-    *("labels", "native_labels", "label_mask", "known_mask", "caption", "caption_long"),
-    *("pair_id", "cloud_fraction", "valid_fraction", "provenance"),
+    *("orbit_state", "relative_orbit", "polarisations", "mgrs"),
+    *("labels", "native_labels", "label_mask", "known_mask", "fractions", "label_sources"),
+    *("events", "caption", "caption_long", "pair_id", "pair_gap_s"),
+    *("cloud_fraction", "valid_fraction", "clipped_fraction", "provenance"),
 )
 
 
@@ -37,6 +40,7 @@ class Record:
     Attributes:
         row: Its small columns.
         image: (bands, 120, 120) as stored: uint16 reflectance x 10000, or float32 dB.
+        scl: Scene classification (60, 60) uint8, or None.
         layout: Bands, scale and nodata of the image.
         original: The archive's own array where the image cannot give it back, or None.
         scene: The array image of an archive it is, or None.
@@ -44,6 +48,7 @@ class Record:
 
     row: dict[str, Any]
     image: NDArray[np.generic]
+    scl: NDArray[np.uint8] | None
     layout: ImageLayout
     original: NDArray[np.float32] | None
     scene: Scene | None
@@ -57,6 +62,11 @@ class Record:
     def sensor(self) -> str:
         """`s1` or `s2`."""
         return str(self.row["sensor"])
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The classes whose presence was decided; of the others nothing is known."""
+        return names_of(int(self.row["known_mask"]))
 
     def published_array(self) -> NDArray[np.float32]:
         """Return (bands, 120, 120) float32: the archive's own array, or the stored values."""
@@ -132,6 +142,7 @@ def read_records(chosen: Selection, progress: Any) -> Iterator[Record]:
                     continue
                 layout = reader.layout
                 kept = reader.value("original", number)
+                coded = reader.value("scl", number) if layout.sensor == "s2" else None
                 shape = (len(layout.bands), PIXELS, PIXELS)
                 array = row["provenance"]["provider"] == "crisislandmark"
                 if kept is not None:
@@ -139,6 +150,7 @@ def read_records(chosen: Selection, progress: Any) -> Iterator[Record]:
                 yield Record(
                     row=row,
                     image=reader.image(number),
+                    scl=None if coded is None else decode_scl(coded),
                     layout=layout,
                     original=None if kept is None else decode_array(kept, shape),
                     scene=chosen.scenes.get(row["patch_id"]) if array else None,

@@ -11,6 +11,7 @@ import pytest
 from cli.main import run
 from harmonize.pipeline import harmonize
 from landmark.archive_settings import Archive
+from landmark.archives import MODULES, about
 from landmark.fetching import FetchOptions, fetch
 from landmark.progress import Silent
 from tests.landmark.archives.made import make_crisislandmark
@@ -73,3 +74,39 @@ def test_a_plan_without_its_archives_lists_where_to_get_them(
     assert run(["fetch", "crisislandmark", "--out", out, "--quiet"]) == 2
     assert capsys.readouterr().out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_is_missing_is_listed_for_people_a_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("reben", "mmflood"):
+        (tmp_path / "archives" / name).mkdir(parents=True)
+    assert run(["fetch", "crisislandmark", "--out", str(tmp_path / "d"), "--plan"]) == 2
+    shown = capsys.readouterr()
+    lines = [line for line in shown.out.splitlines() if line.strip()]
+    assert [line.partition(":")[0] for line in lines] == ["cabuar", "sen12flood", "quakeset"]
+    for line, words in zip(
+        lines,
+        (
+            ("5.6 GB", "licence OPENRAIL", "huggingface.co/datasets/DarthReca/california"),
+            ("6.3 MB per Sentinel-2", "licence not established", "ieee-dataport.org"),
+            ("11 GB", "licence OPENRAIL", "huggingface.co/datasets/DarthReca/quakeset"),
+        ),
+        strict=True,
+    ):
+        name = line.partition(":")[0]
+        for word in (*words, f"put it at {tmp_path / 'archives' / name}"):
+            assert word in line
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_archive_says_where_it_is_had_how_large_it_is_and_under_which_licence(
+    name: str,
+) -> None:
+    found = about(name)
+    assert "https://" in found.source
+    assert "computed" in found.size
+    assert found.title
+    assert found.licence

@@ -129,7 +129,7 @@ def test_names_of_corine_and_of_the_taxonomy_decide_land_cover() -> None:
     assert masks(judge(dry)) == (bit("Crops"), LAND_COVER_MASK | FLOODED)
     absent = judge(dry, LabelRules(outside_events="absent"))
     assert masks(absent)[1] == 0xFFF
-    with pytest.raises(InputError, match="neither a CORINE class"):
+    with pytest.raises(InputError, match="neither a class of corine-published"):
         judge(shipped("crisislandmark", "Forest", level="image"))
 
 
@@ -147,10 +147,22 @@ def test_every_corine_name_is_found_whatever_its_punctuation() -> None:
     assert clc_code("Transitional woodland/shrub", crosswalk) == 324
 
 
-def test_reben_labels_are_kept_as_words() -> None:
-    found = judge(shipped("reben", "Arable land", level="image"))
+def test_reben_labels_are_kept_as_words_where_a_map_says_more() -> None:
+    found = judge(shipped("reben", "Arable land", level="image", mapped=True))
     assert masks(found) == (0, 0)
     assert found.native == [["reben:Arable land"]]
+
+
+def test_reben_labels_decide_where_the_map_is_missing() -> None:
+    found = judge(shipped("reben", "Arable land", "Mixed forest", level="image"))
+    # The 19 names drop roads, quarries, bare rock and more: absence of these is not concluded.
+    open_bits = mask_of(["Built", "Bare", "Grass", "Water"])
+    present = mask_of(["Crops", "Trees"])
+    assert masks(found) == (present, LAND_COVER_MASK & ~open_bits)
+    assert found.native == [["reben:Arable land", "reben:Mixed forest"]]
+    assert found.records[0][0]["crosswalk"] == "ben-19"
+    with pytest.raises(InputError, match="neither a class of ben-19"):
+        judge(shipped("reben", "Lava", level="image"))
 
 
 def test_published_texts_name_their_classes() -> None:

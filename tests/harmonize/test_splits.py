@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harmonize.places import Places, block_ids, close_pairs
 from harmonize.splits import SplitPatches, assign
 from harmonize.stratify import deal_groups
+from landmark.errors import InputError
 from landmark.grid import SIZE_M, south_shift
 from landmark.manifest import Splits
 
@@ -275,9 +276,11 @@ def test_splits_of_an_archive_are_kept_as_they_are() -> None:
     assert any("occurs, but not in corpus" in line for line in result.warnings)
 
 
-def test_an_archive_that_publishes_no_split_leaves_nothing() -> None:
-    result = assign(patches(lattice(square(2))), Splits(method="source"), seed=0)
-    assert set(result.split.tolist()) == {""}
+@pytest.mark.parametrize("labelled", [0, 1])
+def test_an_archive_that_publishes_no_split_is_told_of(labelled: int) -> None:
+    given = patches(lattice(square(2)), [labelled] * 4)
+    with pytest.raises(InputError, match="state none for any patch"):
+        assign(given, Splits(method="source"), seed=0)
 
 
 def test_held_out_ground_does_not_go_with_published_splits() -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from landmark.radiometry import (
+    backscatter_unit,
     class_fraction,
+    contradicts,
     from_db,
     offset_evidence,
     pixel_offset,
@@ -152,3 +154,16 @@ def test_evidence_on_every_real_l2a_item(shared_data: Path) -> None:
             offset = REAL_L2A[item["id"]][0]
             seen[item["id"]] = (offset, offset_evidence(low, offset))
     assert seen == REAL_L2A
+
+
+@given(
+    st.lists(
+        st.floats(-60, 60, width=32) | st.floats(0, 2, width=32) | st.just(math.nan), max_size=30
+    )
+)
+def test_a_contradiction_of_the_unit_is_what_the_values_show(values: list[float]) -> None:
+    """The quick look at the least value changes nothing."""
+    stored = np.array([*values, math.nan], np.float32)
+    shown = backscatter_unit(stored)
+    assert contradicts(stored, "db") == (shown == "linear")
+    assert contradicts(stored, "linear") == (shown == "db")

@@ -37,6 +37,7 @@ from landmark.manifest import (
 )
 from landmark.progress import Silent
 from tests.commands import run, run_json
+from tests.real import repacked
 
 pytestmark = pytest.mark.real
 
@@ -78,6 +79,22 @@ def warped(values: Any, transform: Affine, epsg: int, row: dict[str, Any], side:
     return target
 
 
+def nearest(source: Any, row: dict[str, Any], fill: int) -> Any:
+    codes = np.full((120, 120), fill, np.int16)
+    reproject(
+        source.read(1),
+        codes,
+        src_transform=source.transform,
+        src_crs=source.crs,
+        dst_transform=Affine(*row["transform"]),
+        dst_crs=f"EPSG:{row['epsg']}",
+        dst_nodata=fill,
+        init_dest_nodata=True,
+        resampling=Resampling.nearest,
+    )
+    return codes
+
+
 def test_mmflood(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "archives" / "mmflood"
     dataset = build(tmp_path / "d", Archive(format="mmflood", href=str(folder)), s1=Sentinel1())
@@ -94,18 +111,7 @@ def test_mmflood(shared_data: Path, tmp_path: Path) -> None:
                     np.testing.assert_allclose(plane, slow, rtol=2e-6)
             mask = Path(str(path).replace("s1_raw", "mask"))
             with rasterio.open(mask) as source:
-                codes = np.full((120, 120), 255, np.uint8)
-                reproject(
-                    source.read(1),
-                    codes,
-                    src_transform=source.transform,
-                    src_crs=source.crs,
-                    dst_transform=Affine(*row["transform"]),
-                    dst_crs=f"EPSG:{row['epsg']}",
-                    dst_nodata=255,
-                    init_dest_nodata=True,
-                    resampling=Resampling.nearest,
-                )
+                codes = nearest(source, row, fill=255)
             share = float((codes == 1).mean())
             if row["known_mask"] >> 9 & 1:
                 assert row["fractions"][9] == pytest.approx(share, abs=5e-4)
@@ -215,6 +221,114 @@ def test_real_pieces_with_missing_partners(shared_data: Path, tmp_path: Path) ->
     assert all("no such file" in hole["cause"] for hole in holes)
     assert not {row["patch_id"] for row in patches} & {hole["patch_id"] for hole in holes}
     assert all(row["native_labels"][0].startswith("reben:") for row in patches)
+
+
+def test_sen1floods11(shared_data: Path, tmp_path: Path) -> None:
+    folder = repacked.sen1floods11(shared_data, tmp_path / "f")
+    archive = Archive(format="sen1floods11", href=str(folder))
+    dataset = build(
+        tmp_path / "d", archive, s1=Sentinel1(), s2=Sentinel2(), splits=Splits(method="source")
+    )
+    pieces = shared_data / "catalog" / "sen1floods11"
+    with open_dataset(dataset.root) as opened:
+        for name in opened:
+            row = opened.row(name)
+            item = row["provenance"]["item"].replace("_s", "_S")
+            chip = item.rpartition("_")[0]
+            for band, plane in zip(opened.layout(name).bands, opened.planes(name), strict=True):
+                key = band.lower() if row["sensor"] == "s1" else band
+                with rasterio.open(pieces / item / f"{key}.tif") as source:
+                    values, grid = source.read(1).astype(np.float64), source.transform
+                if row["sensor"] == "s1":
+                    power = warped(10 ** (values / 10), grid, 4326, row, 120)
+                    slow = (10 * np.log10(power)).astype(np.float32)
+                    np.testing.assert_allclose(plane, slow, rtol=3e-6)
+                    continue
+                slow = warped(np.where(values == 0, np.nan, values), grid, 4326, row, len(plane))
+                assert ((plane == 0) == np.isnan(slow)).all()
+                assert np.abs(plane - np.nan_to_num(slow)).max() <= 0.5 + 1e-6
+            with rasterio.open(pieces / f"{chip}_S1" / "label.tif") as source:
+                codes = nearest(source, row, fill=-1)
+            blind = round((1 - row["valid_fraction"]) * 14_400)
+            wet, dry = int((codes == 1).sum()), int((codes == 0).sum())
+            looked = wet + max(0, dry - blind)
+            if row["known_mask"] & 1:
+                assert row["fractions"][0] == pytest.approx(wet / looked, abs=5e-4)
+                assert ("Water" in row["labels"]) == (wet / looked >= 0.02)
+            else:
+                assert looked / 14_400 < 0.25
+            assert not row["known_mask"] >> 9 & 1  # surface water says nothing of a flood
+            day = {"Spain_7370579_S1": "17", "Spain_7370579_S2": "18"}.get(item, "21")
+            assert row["datetime"].strftime("%d") == day
+            assert row["split"] == ("train" if chip.startswith("Spain") else "corpus")
+        sensors = Counter(opened.row(name)["sensor"] for name in opened)
+    assert sensors["s1"] > sensors["s2"] > 0
+
+
+def test_bigearthnet_v1(shared_data: Path, tmp_path: Path) -> None:
+    folder = repacked.bigearthnet_v1(shared_data, tmp_path / "f")
+    archive = Archive(format="bigearthnet-v1", href=str(folder))
+    # Blocks keep partners in one split; at random they would lose each other.
+    dataset = build(
+        tmp_path / "d", archive, s1=Sentinel1(), s2=Sentinel2(), splits=Splits(block_km=1.2)
+    )
+    with open_dataset(dataset.root) as opened:
+        assert Counter(opened.row(name)["sensor"] for name in opened) == {"s1": 3, "s2": 3}
+        pairs = {name: opened.row(name)["pair_id"] for name in opened}
+        assert all(pairs[pair] == name for name, pair in pairs.items())
+        for name in opened:
+            row = opened.row(name)
+            parent = "BigEarthNet-v1.0" if row["sensor"] == "s2" else "BigEarthNet-S1-v1.0"
+            item = row["provenance"]["item"]
+            for band, plane in zip(opened.layout(name).bands, opened.planes(name), strict=True):
+                with rasterio.open(folder / parent / item / f"{item}_{band}.tif") as source:
+                    assert np.array_equal(plane, source.read(1))
+                    assert (row["epsg"], row["transform"][2], row["transform"][5]) == (
+                        *(source.crs.to_epsg(), source.transform.c, source.transform.f),
+                    )
+            assert row["provenance"]["resampling"] == "none"
+            stated = folder / parent / item / f"{item}_labels_metadata.json"
+            words = json.loads(stated.read_text())["labels"]
+            assert row["native_labels"] == [f"bigearthnet-v1:{word}" for word in words]
+            assert row["labels"]
+
+
+def test_sen12flood_in_the_stac_layout(shared_data: Path, tmp_path: Path) -> None:
+    """Equal to the original layout, whose pixels are held against plain reads above."""
+    folder = repacked.sen12flood_stac(shared_data, tmp_path / "f")
+    labels = (LabelSource(kind="archive", tile_level="present"),)
+    first, second = (
+        build(
+            tmp_path / name,
+            Archive(format="sen12flood", href=str(place)),
+            s1=Sentinel1(),
+            s2=Sentinel2(),
+            labels=labels,
+        )
+        for name, place in (("a", shared_data / "archives" / "sen12flood"), ("b", folder))
+    )
+    with open_dataset(first.root) as one, open_dataset(second.root) as other:
+
+        def by_place(opened: Any) -> dict[Any, tuple[str, dict[str, Any]]]:
+            rows = {name: opened.row(name) for name in opened}
+            return {
+                (row["sensor"], row["datetime"].date(), *row["transform"]): (name, row)
+                for name, row in rows.items()
+            }
+
+        original, stac = by_place(one), by_place(other)
+        assert len(original) == 20
+        assert original.keys() == stac.keys()
+        for key, (name, row) in original.items():
+            twin, own = stac[key]
+            for a, b in zip(one.planes(name), other.planes(twin), strict=True):
+                assert np.array_equal(a, b, equal_nan=True)
+            assert own["native_labels"] == row["native_labels"]
+            assert (own["label_mask"], own["known_mask"]) == (row["label_mask"], row["known_mask"])
+    plan = pq.read_table(second.plan, columns=["status", "item"]).to_pylist()
+    assert {row["status"] for row in plan if row["item"].startswith("91_2019-09-17")} == {
+        "polarisation"
+    }
 
 
 @pytest.mark.integration

@@ -6,11 +6,18 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from landmark.archive_settings import Archive
+import pytest
+
+from landmark.archive_settings import Archive, NominalPlace
 from landmark.archives import MODULES
 from landmark.archives.containers import open_container
 from landmark.archives.reading import ArchiveImage, Request
+from landmark.errors import InputError
 from landmark.manifest import Catalog, Manifest, Sentinel1, Sentinel2
+
+#: Where and when CaBuAr's tiles are said to be.
+PLACE = NominalPlace(epsg=32610, x_min=300_000, y_max=4_400_000)
+NOMINAL: dict[str, Any] = {"nominal_place": PLACE, "nominal_date": "2020-01-01"}
 
 
 def manifest_of(
@@ -40,3 +47,11 @@ def read_images(
     said: list[str] = [] if notes is None else notes
     request = Request(open_container(folder), str(folder), own, asked, asked.sensors(), said.append)
     return list(importlib.import_module(MODULES[archive_format]).read_images(request))
+
+
+def refused(archive_format: str, folder: Path, **settings: Any) -> str:
+    """Return the one line that reading an archive ends with."""
+    with pytest.raises(InputError) as caught:
+        read_images(archive_format, folder, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -103,10 +103,28 @@ def test_broken_and_unreadable_forms_give_one_line(tmp_path: Path) -> None:
         open_container(tmp_path / "a.tar.gz")
     with pytest.raises(InputError, match="no such archive"):
         open_container(tmp_path / "none")
-    with zipfile.ZipFile(tmp_path / "h.zip", "w") as file:
-        file.writestr("earthquakes.h5", b"x")
-    with pytest.raises(InputError, match="HDF5"):
-        open_container(tmp_path / "h.zip").local("earthquakes.h5")
+    for part in ("BigEarthNet-S1.tar.gzaa", "activations.tar.000.gz.part"):
+        (tmp_path / part).write_bytes(b"x")
+        with pytest.raises(InputError, match="join its parts"):
+            open_container(tmp_path / part)
+    secret = pack_zip(tmp_path, tmp_path.parent / "secret.zip")
+    data = bytearray(secret.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # the flag of the first entry of the directory
+    secret.write_bytes(data)
+    with pytest.raises(InputError, match="is encrypted; unpack it"):
+        open_container(secret).names()
+
+
+def test_containers_that_are_cut_off_are_refused(tmp_path: Path) -> None:
+    write_tif(tmp_path / "f" / "a.tif", power(1, 40, 40))
+    for packed in (
+        pack_zip(tmp_path / "f", tmp_path / "a.zip"),
+        pack_tar(tmp_path / "f", tmp_path / "a.tar"),
+    ):
+        whole = packed.read_bytes()
+        packed.write_bytes(whole[: len(whole) // 3])
+        with pytest.raises(InputError, match="is no whole"):
+            open_container(packed).names()
 
 
 def test_a_name_held_twice_is_refused(tmp_path: Path) -> None:

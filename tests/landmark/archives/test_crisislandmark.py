@@ -184,6 +184,15 @@ def test_broken_archives_end_as_one_line(archive: Path) -> None:
     assert "holds source 'unknown'" in refused(archive)
 
 
+def test_images_without_a_row_are_told_of_and_left_out(archive: Path) -> None:
+    rows = pq.read_table(archive / "metadata.parquet").to_pylist()
+    pq.write_table(pa.Table.from_pylist(rows[1:]), archive / "metadata.parquet")
+    notes: list[str] = []
+    found = read_images("crisislandmark", archive, notes=notes)
+    assert len(found) == 3
+    assert f"1 images of the HDF5 files are not in metadata.parquet (first: {BEN1})" in notes[0]
+
+
 def test_groups_without_a_place_end_as_one_line(archive: Path) -> None:
     with h5py.File(archive / "mmflood_part1.h5", "r+") as file:
         del file[FLOOD].attrs["crs"]

@@ -43,8 +43,8 @@ from tests.landmark.archives.made import (
     make_mmflood,
     published_image,
 )
+from tests.landmark.archives.reading import NOMINAL
 from tests.landmark.archives.test_crisislandmark import FIRE, images
-from tests.landmark.archives.test_tiles import NOMINAL
 
 
 def manifest(*archives: Archive, **options: Any) -> Manifest:
@@ -207,6 +207,21 @@ def test_damaged_images_become_holes_with_their_cause(tmp_path: Path) -> None:
     assert "holds no cabuar/uuid_0/image" in hole["cause"]
     assert str(tmp_path) not in hole["cause"].replace(str(first), "")
     assert len(pq.read_table(dataset.index)) == 3
+
+
+def test_images_of_the_other_unit_become_holes_that_say_so(tmp_path: Path) -> None:
+    folder = make_mmflood(tmp_path / "m")
+    asked = manifest(
+        Archive(format="mmflood", href=str(folder)),
+        s1=Sentinel1(unit="db"),  # it is linear
+        patches=PatchRules(min_valid=0.9),
+    )
+    summary = fetch(asked, tmp_path / "d", FetchOptions(max_failed="100%", workers=1), Silent())
+    assert summary.patches == 0
+    assert summary.holes > 0
+    causes = pq.read_table(Dataset(tmp_path / "d").failures)["cause"].to_pylist()
+    assert all("values are not db, which it is taken for (manifest)" in cause for cause in causes)
+    assert not any(str(tmp_path) in cause for cause in causes)
 
 
 def test_missing_archives_are_told_of_together(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from landmark.errors import InputError
+from landmark.errors import InputError, LandmarkError
 from landmark.grid import Frame
 from landmark.manifest import Catalog, Manifest, Period, Sentinel1, Sentinel2
 from landmark.pixels import PatchPixels, read_header, read_patches
@@ -194,6 +194,81 @@ def test_malformed_archives_give_one_line(archive: Path, tmp_path: Path) -> None
     assert "is no table" in message()
     path.unlink()
     assert "holds no metadata.parquet" in message()
+
+
+def test_the_unit_of_sentinel_1_follows_from_its_values(archive: Path) -> None:
+    (source,) = {s.unit_source for s, _ in read_archive(archive, manifest(archive, None))}
+    assert source == "values: db, median -12.5 in 3 images"
+    files = sorted(archive.glob("BigEarthNet-S1/*/*/*.tif"))
+    for file in files:
+        column, row = (int(token) for token in file.stem.split("_")[-3:-1])
+        write(file, column, row, "float32", 0.05)
+    linear = read_archive(archive, manifest(archive, None))
+    assert {s.unit for s, _ in linear} == {"linear"}
+    for file in files[:2]:
+        column, row = (int(token) for token in file.stem.split("_")[-3:-1])
+        write(file, column, row, "float32", -12.5)
+    with pytest.raises(InputError, match="do not show whether they are dB"):
+        read_archive(archive, manifest(archive, None))
+    asked = manifest(archive, None).model_copy(update={"s1": Sentinel1(unit="db")})
+    stated = read_archive(archive, asked)
+    assert {(s.unit, s.unit_source) for s, _ in stated} == {("db", "manifest")}
+    # What contradicts it when it is read is no patch, and no pixel of it is made up.
+    causes = []
+    for scene, frame in stated:
+        (found,) = read_patches(scene, [frame], lambda href: str(archive / href), s1_layout())
+        causes.append(found if isinstance(found, str) else "")
+    assert [bool(cause) for cause in causes].count(True) == 2
+    assert all("values are not db" in cause for cause in causes if cause)
+
+
+def test_splits_and_labels_are_the_tables_and_the_second_table_is_not_read(archive: Path) -> None:
+    path = archive / "metadata.parquet"
+    rows = pq.read_table(path).to_pylist()
+    splits = ("train", "validation", "test")
+    stated = [
+        {**row, "split": split, "labels": ["Pastures"], "contains_seasonal_snow": False}
+        for row, split in zip(rows, splits, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(stated), path)
+    snowy = [{"patch_id": "not a patch", "s1_name": "neither"}]
+    other = archive / "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+    pq.write_table(pa.Table.from_pylist(snowy), other)
+    scenes = [scene for scene, _ in read_archive(archive, manifest(archive))]
+    assert sorted(s.split for s in scenes) == sorted(["train", "val", "corpus"] * 2)
+    assert {s.tags for s in scenes} == {("Pastures",)}
+    assert {s.baseline for s in scenes} == {""}  # N9999 in a name is no baseline
+
+
+def test_a_patch_listed_twice_is_refused_and_a_shared_radar_patch_is_taken_once(
+    archive: Path,
+) -> None:
+    path = archive / "metadata.parquet"
+    rows = pq.read_table(path).to_pylist()
+    pq.write_table(pa.Table.from_pylist([*rows, rows[0]]), path)
+    with pytest.raises(InputError, match=f"lists '{rows[0]['patch_id']}' twice"):
+        read_archive(archive, manifest(archive))
+    shared = [{**row, "s1_name": rows[0]["s1_name"]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(shared), path)
+    scenes = [scene for scene, _ in read_archive(archive, manifest(archive))]
+    assert [s.sensor for s in scenes].count("s1") == 1
+    assert [s.sensor for s in scenes].count("s2") == 3
+
+
+def test_a_band_file_that_is_cut_off_is_no_patch(archive: Path) -> None:
+    (scene, frame), *_ = read_archive(archive, manifest(archive, s1=False))
+    file = archive / scene.bands[1].href
+    whole = file.read_bytes()
+    for share in (0.9, 0.5, 0.001):
+        file.write_bytes(whole[: int(len(whole) * share)])
+        try:
+            (found,) = read_patches(
+                scene, [frame], lambda href: str(archive / href), s2_layout(RGBN)
+            )
+        except LandmarkError as error:
+            found = str(error)
+        assert isinstance(found, str)
+        assert file.name in found
 
 
 @pytest.mark.real

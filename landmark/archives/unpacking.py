@@ -1,0 +1,75 @@
+"""Unpacking what cannot be read in place: HDF5 files that a zip compresses."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from landmark.archives.containers import Zip
+from landmark.errors import InputError
+from landmark.progress import Progress
+
+_GB = 1e9
+
+
+def unpacked(path: Path, folder: Path, progress: Progress) -> Path:
+    """Return an archive whose HDF5 files can be read: as it is, or unpacked once below a folder.
+
+    HDF5 files need access by offset, which compression takes away. A zip that holds some
+    compressed is unpacked whole; another zip, a tar or a folder is returned as it is.
+
+    Args:
+        path: The archive, existing.
+        folder: Cache for archives; a zip that changes is unpacked anew.
+        progress: Told why, and of every byte.
+
+    Raises:
+        InputError: The zip is damaged, or the disk has no room for what it holds.
+    """
+    if not path.is_file() or path.suffix.lower() != ".zip":
+        return path
+    packed = Zip(path)
+    compressed = [info for info in packed.hdf5_members.values() if info.compress_type]
+    if not compressed:
+        return path
+    state = path.stat()
+    key = f"{path}:{state.st_size}:{state.st_mtime_ns}"
+    target = folder / hashlib.sha256(key.encode()).hexdigest()[:12]
+    if target.is_dir():
+        return target
+    size = packed.unpacked_bytes
+    _require_room(path, folder, size)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress.note(
+        f"{path}: holds HDF5 files compressed, which cannot be read in place; unpacking "
+        f"{size / _GB:.3g} GB once to {target} (zip -0 would make that needless)"
+    )
+    _unpack(packed, target, size, progress)
+    return target
+
+
+def _unpack(packed: Zip, target: Path, size: int, progress: Progress) -> None:
+    part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
+    try:
+        progress.start(f"unpack {packed.path.name}", size)
+        packed.unpack(part, progress.advance)
+        progress.finish()
+        try:
+            part.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_room(path: Path, folder: Path, size: int) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < size:
+        raise InputError(
+            f"{path}: its HDF5 files are compressed; unpacked it needs {size / _GB:.3g} GB, but "
+            f"{folder} has {free / _GB:.3g} GB free; unpack it elsewhere and name that folder"
+        )
