@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-EXTRAS := train,offline-text,hpc,archives,test
+EXTRAS := train,offline-text,hpc,archives,remote,test
 
 # A STAC API server to test against needs packages of its own, in a venv of its own.
 SERVERS := $(wildcard tests/integration/requirements-servers.txt)

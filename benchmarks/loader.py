@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="landmark-loader-", dir=parsed.scratch))
     served: dict[str, Served] = {}
     try:
-        count = parsed.samples or (128 if options.quick else 1024)
+        count = parsed.samples or (256 if options.quick else 1024)
         samples = _samples(folder, count)
         for name in names:
             python = parsed.peers_python if name in _OWN_ENVIRONMENT else sys.executable
@@ -162,7 +162,7 @@ def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
 
 def _parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__, runs=3)
-    parser.add_argument("--samples", type=int, help="default 1024, quick 128")
+    parser.add_argument("--samples", type=int, help="default 1024, quick 256 (two shards: one for each worker)")
     parser.add_argument("--case", action="append", choices=list(_CASES), help="default: all")
     parser.add_argument("--without", action="append", help="leave a peer out (said in the result)")
     parser.add_argument(

@@ -39,6 +39,7 @@ SCL_SIDE = 60
 MISSING = -32768
 _LARGEST = 32767
 
+
 @dataclass(frozen=True)
 class _Codec:
     kind: blosc2.Codec
