@@ -162,7 +162,9 @@ def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
 
 def _parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__, runs=3)
-    parser.add_argument("--samples", type=int, help="default 1024, quick 256 (two shards: one for each worker)")
+    parser.add_argument(
+        "--samples", type=int, help="default 1024, quick 256: a shard for each worker"
+    )
     parser.add_argument("--case", action="append", choices=list(_CASES), help="default: all")
     parser.add_argument("--without", action="append", help="leave a peer out (said in the result)")
     parser.add_argument(
