@@ -76,6 +76,6 @@ def _weights(recipe: Recipe, train: Mapping[str, Split], rows: Rows) -> dict[str
     masks = {sensor: train[sensor].label_mask[own] for sensor, own in rows.items()}
     if recipe.mixing == "paired":
         # One weight a pair, or the two sensors would draw different pairs.
-        both = np.bitwise_or.reduce(list(masks.values()))
-        masks = dict.fromkeys(masks, both)
+        both: NDArray[np.uint16] = np.bitwise_or.reduce(list(masks.values()))
+        masks = {sensor: both for sensor in masks}  # noqa: C420 (types)
     return {sensor: class_weights(mask, recipe.balance) for sensor, mask in masks.items()}

@@ -36,15 +36,14 @@ class RemoteSplit(Split):
         self._held = held
         sizes = [int(size) for shard in shards for size in np.diff(shard.starts)]
         self.groups: NDArray[np.intp] = np.repeat(np.arange(len(sizes)), sizes)
-        self._first_rows = np.cumsum([0, *sizes])
+        # Row group -> its shard, and its first row there.
+        self._places = [(shard, int(start)) for shard in shards for start in shard.starts[:-1]]
 
     def prefetch(self, rows: NDArray[np.integer]) -> None:
         """Begin to fetch the row groups of rows that will be read next, in their order."""
         distinct, first = np.unique(self.groups[rows], return_index=True)
-        places = (
-            self._locate(int(self._first_rows[group])) for group in distinct[np.argsort(first)]
-        )
-        self._held.prefetch(reader.wanted([own])[0] for reader, own in places)
+        places = (self._places[group] for group in distinct[np.argsort(first)])
+        self._held.prefetch(shard.wanted([start])[0] for shard, start in places)
 
     def close(self) -> None:
         """Let the row groups go."""

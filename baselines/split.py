@@ -6,6 +6,7 @@ The small columns are read whole, the images one by one where they are asked for
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -178,4 +179,4 @@ class Split:
                 self.prefetch(rows[part[0] : part[0] + 2 * size])
                 return Batch(part, self.read(part, pool))
 
-            yield from one_ahead([lambda part=part: read(part) for part in parts])
+            yield from one_ahead([functools.partial(read, part) for part in parts])

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def main() -> None:
             "loader",
             measured,
             metric,
-            lambda m, metric=metric: m.values[metric],
+            _figure(metric),
             subject="larger",
             versions=package_versions("numpy", "pyarrow", "blosc2"),
         )
@@ -83,6 +84,10 @@ def main() -> None:
     not_measured = ("reading processes", "all twelve bands", "more than 20,000 samples")
     report = Report("loader_memory", "Memory of the loader", rows, text, "", not_measured)
     write_results(report, options)
+
+
+def _figure(metric: str) -> Callable[[Measurement], float]:
+    return lambda measurement: measurement.values[metric]
 
 
 def _measured(root: Path) -> Subject:

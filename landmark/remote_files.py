@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import random
 import re
 import threading
@@ -262,13 +263,19 @@ def _object_store(scheme: str, options: Mapping[str, Any]) -> Any:
     from obstore.fsspec import FsspecStore
 
     retry = {"max_retries": 2, "retry_timeout": timedelta(seconds=_READ_S)}
+    own = dict(options)
+    named = own.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL") or ""
     client = {
         "connect_timeout": timedelta(seconds=_CONNECT_S),
         "timeout": timedelta(seconds=5 * _READ_S),
+        # Whoever names an endpoint without TLS means it; obstore wants to be told again.
+        "allow_http": str(named).startswith("http://"),
+        **own.pop("client_options", {}),
     }
-    chosen = {"retry_config": retry, "client_options": client, **options}
+    chosen = {"retry_config": retry, "client_options": client, **own}
     # Not `fsspec.filesystem`: it would remember the options, secrets too, for the process's life.
-    return FsspecStore(scheme, **chosen, skip_instance_cache=True)
+    store: Any = FsspecStore  # typed by overloads for each scheme
+    return store(scheme, **chosen, skip_instance_cache=True)
 
 
 def _status(error: Exception) -> int | None:

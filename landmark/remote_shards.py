@@ -25,7 +25,7 @@ from landmark.commits import CommitMark, decode_mark
 from landmark.errors import InputError, LandmarkError
 from landmark.frame_reader import FrameReader
 from landmark.offsets import value_offsets
-from landmark.remote_files import RangeFile, RemoteFolder
+from landmark.remote_files import RangeFile, RemoteFolder, RemotePath
 from landmark.schema import ImageLayout, layout_of
 from landmark.shards import FRAMES, first_line, leaf_columns
 
@@ -110,7 +110,7 @@ class RemoteShard(FrameReader):
             InputError: It is not there, or not committed.
             LandmarkError: It is damaged, or cannot be read.
         """
-        self.path = folder.path(relative)
+        self.path: RemotePath = folder.path(relative)
         self._folder, self._relative, self._groups = folder, relative, groups
         self._mark = _read_mark(folder, relative)
         start = max(0, self._mark.nbytes - _TAIL)

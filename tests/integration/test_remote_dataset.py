@@ -79,13 +79,8 @@ def s3(undisturbed: Path, tmp_path: Path) -> Iterator[dict[str, object]]:
         with running_s3(tmp_path) as url:
             request = urllib.request.Request(f"{url}/bucket", method="PUT")
             urllib.request.urlopen(request, timeout=20).close()
-            options = {
-                **KEYS,
-                "endpoint": url,
-                "region": "us-east-1",
-                "client_options": {"allow_http": True},
-            }
-            store = S3Store("bucket", **options)
+            options = {**KEYS, "endpoint": url, "region": "us-east-1"}
+            store = S3Store("bucket", **options, client_options={"allow_http": True})
             for path in sorted((undisturbed / "shards").rglob("*.*")):
                 obstore.put(store, f"demo/{path.relative_to(undisturbed).as_posix()}", path)
             yield options
@@ -163,7 +158,6 @@ def test_a_bucket_by_the_environment(
         "AWS_SECRET_ACCESS_KEY": KEYS["secret_access_key"],
         "AWS_ENDPOINT_URL": str(s3["endpoint"]),
         "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
     }
     for name, value in names.items():
         monkeypatch.setenv(name, value)
