@@ -163,22 +163,25 @@ class ShardReader(FrameReader):
             raise LandmarkError(f"{path}: cannot be opened: {first_line(error)}") from None
         self._bytes = memoryview(self._map)
         try:
-            self._file = pq.ParquetFile(pa.BufferReader(self._map))
-            self.rows: int = self._file.metadata.num_rows
-            self.layout: ImageLayout = layout_of(self._file.schema_arrow.metadata, path.name)
-            small = self._file.read(["image_nbytes", "image_xxh3"])
+            file = pq.ParquetFile(pa.BufferReader(self._map))
+            self._schema: pa.Schema = file.schema_arrow
+            self.rows: int = file.metadata.num_rows
+            self.layout: ImageLayout = layout_of(self._schema.metadata, path.name)
+            small = file.read(["image_nbytes", "image_xxh3"])
             self._lengths: NDArray[np.uint32] = small["image_nbytes"].to_numpy()
-            self._hashes: list[int] = small["image_xxh3"].to_pylist()
+            self._hashes: NDArray[np.uint64] = small["image_xxh3"].to_numpy()
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise LandmarkError(
                 f"{path}: is no readable shard ({first_line(error)}); "
                 "`landmark verify` names every damaged file"
             ) from None
-        self._starts = self._group_starts()
-        self._offsets = self._find_offsets()
+        self._starts = _group_starts(file.metadata)
+        self._offsets = self._find_offsets(file)
         self.direct: bool = self._offsets is not None
         if not self.direct:
             _log.debug("%s was rewritten by another tool: whole row groups are read", path)
+        # A footer takes more memory than all else here, and is not needed to find single frames.
+        self._file: pq.ParquetFile | None = None if self.direct else file
         self._decoded: tuple[int, pa.ChunkedArray] | None = None
         self._lock = threading.Lock()
 
@@ -198,30 +201,31 @@ class ShardReader(FrameReader):
 
     def close(self) -> None:
         """Close the file; frames still held keep its mapping alive."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of some columns (None: all columns but the frames)."""
         if columns is None:
-            columns = [n for n in self._file.schema_arrow.names if n not in FRAMES]
+            columns = [n for n in self._schema.names if n not in FRAMES]
         with self._lock:
-            return self._file.read(list(columns))
+            return self._parquet().read(list(columns))
 
     def schema_with(self, layout: ImageLayout) -> pa.Schema:
         """Return the schema of this file for images stored as `layout` says."""
         for schema in (patch_schema(layout), shard_schema(layout)):
             # What Parquet gives back names list items otherwise: equal rows, other bytes.
-            if schema.names == self._file.schema_arrow.names:
+            if schema.names == self._schema.names:
                 return schema
-        metadata = {**self._file.schema_arrow.metadata, **schema_metadata(layout)}
-        return self._file.schema_arrow.with_metadata(metadata)
+        metadata = {**self._schema.metadata, **schema_metadata(layout)}
+        return self._schema.with_metadata(metadata)
 
     def value(self, column: str, row: int) -> bytes | None:
         """Return one value of a binary column such as `scl`; reads its whole row group."""
         self._require(row)
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         with self._lock:
-            values = self._file.read_row_group(group, [column])[column]
+            values = self._parquet().read_row_group(group, [column])[column]
         found: bytes | None = values[row - int(self._starts[group])].as_py()
         return found
 
@@ -239,16 +243,14 @@ class ShardReader(FrameReader):
         else:
             frame = self._frame_by_pyarrow(row)
         mend = "remove the file and its mark and run again"
-        return self._checked(frame, row, self._hashes[row], mend)
+        return self._checked(frame, row, int(self._hashes[row]), mend)
 
-    def _group_starts(self) -> NDArray[np.int64]:
-        metadata = self._file.metadata
-        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+    def _parquet(self) -> pq.ParquetFile:
+        return self._file or pq.ParquetFile(pa.BufferReader(self._map))
 
-    def _find_offsets(self) -> NDArray[np.int64] | None:
-        metadata = self._file.metadata
-        leaf = leaf_columns(self._file.schema_arrow, self._file).index("image")
+    def _find_offsets(self, file: pq.ParquetFile) -> NDArray[np.int64] | None:
+        metadata = file.metadata
+        leaf = leaf_columns(self._schema, file).index("image")
         found = []
         for group in range(metadata.num_row_groups):
             lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
@@ -264,10 +266,16 @@ class ShardReader(FrameReader):
         with self._lock:
             # One row group is kept: neighbours are mostly read together.
             if self._decoded is None or self._decoded[0] != group:
-                self._decoded = (group, self._file.read_row_group(group, ["image"])["image"])
+                self._decoded = (group, self._parquet().read_row_group(group, ["image"])["image"])
             column = self._decoded[1]
         value = column[row - int(self._starts[group])].as_buffer()
         return memoryview(value if value is not None else b"")
+
+
+def _group_starts(metadata: pq.FileMetaData) -> NDArray[np.int64]:
+    """Return the first row of each row group, and the number of rows."""
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    return np.cumsum([0, *sizes], dtype=np.int64)
 
 
 def leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list[str]:
