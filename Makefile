@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-EXTRAS := train,offline-text,hpc,archives,test
+EXTRAS := train,offline-text,hpc,archives,remote,test
 
 # A STAC API server to test against needs packages of its own, in a venv of its own.
 SERVERS := $(wildcard tests/integration/requirements-servers.txt)
@@ -13,6 +13,14 @@ ifeq ($(LANDMARK_REQUIRE_SERVERS),1)
 TEST_NEEDS := $(SERVERS_READY)
 endif
 
+# A benchmark's own module reads the common command line; the others there are its parts. train_gpu
+# needs a CUDA device, and loader the interpreter of its peers.
+BENCHMARKS = $(filter-out recording train_gpu loader,$(basename $(notdir $(shell \
+	grep -lwE 'parse_options|benchmark_parser' benchmarks/*.py))))
+BENCH_READY := $(VENV)/.installed-bench
+PEERS_VENV := $(CURDIR)/.venv-peers
+PEERS_READY := $(PEERS_VENV)/.installed
+
 .PHONY: help setup setup-demo servers demo test test-gpu lint bench docs clean
 
 help:
@@ -20,7 +28,7 @@ help:
 	@echo "make test      set up, then lint, types, import contracts and all tests"
 	@echo "make test-gpu  only the tests that need a CUDA device"
 	@echo "make lint      ruff, mypy, import-linter"
-	@echo "make bench     all benchmarks"
+	@echo "make bench     all benchmarks, with the peers they compare with (hours; LANDMARK_TEST_DATA)"
 	@echo "make docs      write the generated pages of docs/ again"
 	@echo "make servers   what the tests against a real STAC API need"
 	@echo "make clean     remove environments, caches and the demo"
@@ -55,14 +63,22 @@ test: lint $(TEST_NEEDS)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
-bench: $(READY)
-	@set -e; for script in benchmarks/[a-z]*.py; do \
-		if [ ! -e "$$script" ]; then echo "no benchmarks yet"; else $(BIN)/python "$$script"; fi; \
-	done
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS),bench]'
+	@touch $@
+
+$(PEERS_READY): benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+bench: $(BENCH_READY) $(PEERS_READY)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+	$(BIN)/python -m benchmarks.loader --peers-python $(PEERS_VENV)/bin/python
 
 docs: $(READY)
 	$(BIN)/python -m landmark.manifest_docs docs
 
 clean:
-	rm -rf $(VENV) $(SERVER_VENV) build dist data/demo .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(SERVER_VENV) $(PEERS_VENV) build dist data/demo .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache

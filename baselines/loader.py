@@ -1,56 +1,39 @@
 """Shards -> batches: mapped files, single patches decoded side by side, one step ahead.
 
-A `Split` is one sensor and split of a dataset as arrays: the small columns are read whole, the
-images one by one where they are asked for. Batches hold pixels as stored (uint16 reflectance x
+A `Split` is one sensor and split of a dataset (`baselines.split`; behind a URL, read by row group:
+`baselines.remote_split`). Batches hold pixels as stored (uint16 reflectance x
 10000 or float32 dB), coarse bands replicated to 120 x 120 or left to the device to spread;
 `baselines.scaling` does the rest. How steps are read (threads, processes) is `baselines.reading`'s.
 """
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from baselines.reading import Array, Reading, Room, one_ahead, private_slots, reading_pool
+from baselines.reading import Reading, Room, one_ahead, private_slots, reading_pool
 from baselines.reading_processes import ReadingProcesses
-from baselines.sampling import Order, Position
+from baselines.remote_split import open_remote_split
+from baselines.sampling import WINDOW, Order, Position
+from baselines.split import Batch, Split
 from landmark.commits import hash_json, read_mark
 from landmark.dataset import Dataset
-from landmark.errors import InputError, LandmarkError
-from landmark.grid import PIXELS
-from landmark.schema import ImageLayout
+from landmark.errors import InputError
+from landmark.remote_files import is_remote
+from landmark.schema import ROW_GROUP_ROWS
 from landmark.shards import ShardReader
 
-_COLUMNS = ("patch_id", "label_mask", "known_mask", "caption", "pair_id")
-#: Patches read by `Split.batches` at a time unless told.
-_BATCH = 256
-#: Patches one thread takes at a time: few enough to share a step out, enough to be worth a call.
-_CHUNK = 8
+#: Patches ahead of a step whose row groups are fetched: half of what a remote split may hold.
+_AHEAD = WINDOW * ROW_GROUP_ROWS
 #: Slots of reused arrays: one with the caller, one being read, one waiting.
 _SLOTS = 3
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a step needs of one sensor.
-
-    Attributes:
-        rows: (n,) rows of the split.
-        images: (n, bands, 120, 120) as stored, or packed: (n, values), native planes one after
-            another (`baselines.scaling.unpack`).
-    """
-
-    rows: NDArray[np.intp]
-    images: NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -68,121 +51,6 @@ class Step:
     rows: dict[str, NDArray[np.intp]]
 
 
-class Split:
-    """One sensor and split of a dataset. Close it, or use it as a context.
-
-    Attributes:
-        sensor: `s1` or `s2`.
-        layout: What images hold; files may store them under different profiles.
-        patch_id: (n,) ids.
-        label_mask: (n,) uint16, bit = class present.
-        known_mask: (n,) uint16, bit = class decided.
-        captions: Unique captions, sorted.
-        caption_id: (n,) index into `captions`: a text is embedded once, not once per patch.
-        pair_id: (n,) id of the partner of the other sensor, or None.
-    """
-
-    def __init__(self, sensor: str, readers: Sequence[ShardReader]) -> None:
-        self.sensor = sensor
-        self.layout: ImageLayout = readers[0].layout
-        for reader in readers:
-            if reader.layout.content != self.layout.content:
-                raise LandmarkError(
-                    f"{reader.path}: its images are laid out otherwise than those of "
-                    f"{readers[0].path.name}; run `landmark harmonize` again"
-                )
-        self._readers = tuple(readers)
-        # A plain list: searching it is several times faster than one value in numpy.
-        self._edges: list[int] = np.cumsum([0, *(reader.rows for reader in readers)]).tolist()
-        table = pa.concat_tables([reader.table(_COLUMNS) for reader in readers])
-        self.patch_id: NDArray[np.object_] = table["patch_id"].to_numpy()
-        self.label_mask: NDArray[np.uint16] = table["label_mask"].to_numpy()
-        self.known_mask: NDArray[np.uint16] = table["known_mask"].to_numpy()
-        self.pair_id: NDArray[np.object_] = table["pair_id"].to_numpy()
-        captions, self.caption_id = np.unique(
-            table["caption"].to_numpy().astype(str), return_inverse=True
-        )
-        self.captions: list[str] = captions.tolist()
-
-    def __len__(self) -> int:
-        return self._edges[-1]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the shard files."""
-        for reader in self._readers:
-            reader.close()
-
-    def image(self, row: int, out: Array | None = None) -> Array:
-        """Return (bands, 120, 120) of one row as stored, or put it in `out`."""
-        reader, own = self._locate(row)
-        return reader.image(own, out)
-
-    def shape(self, count: int, *, packed: bool = False) -> tuple[int, ...]:
-        """Return the shape of an array of `count` images."""
-        if packed:
-            return (count, self.layout.values)
-        return (count, len(self.layout.bands), PIXELS, PIXELS)
-
-    def read(
-        self,
-        rows: NDArray[np.integer],
-        pool: ThreadPoolExecutor | None = None,
-        *,
-        out: Array | None = None,
-        packed: bool = False,
-    ) -> Array:
-        """Return the images of some rows as stored; threads of `pool` decode.
-
-        Args:
-            rows: Rows of the split, in any order.
-            pool: None: this thread decodes.
-            out: Where to put them, of `shape` and the stored dtype (or, not packed, one it casts
-                to safely); None: a new array.
-            packed: Native planes one after another instead of (bands, 120, 120).
-
-        Raises:
-            LandmarkError: An image is damaged.
-        """
-        if out is None:
-            out = np.empty(self.shape(len(rows), packed=packed), dtype=self.layout.dtype)
-        images = out
-
-        def fill(places: range) -> None:
-            scratch = None if packed else np.empty(self.layout.values, self.layout.dtype)
-            for place in places:
-                reader, own = self._locate(int(rows[place]))
-                if packed:
-                    reader.packed(own, images[place])
-                else:
-                    reader.image(own, images[place], scratch)
-
-        if pool is None:
-            fill(range(len(rows)))
-            return images
-        parts = [range(i, min(i + _CHUNK, len(rows))) for i in range(0, len(rows), _CHUNK)]
-        for _ in pool.map(fill, parts):
-            pass
-        return images
-
-    def _locate(self, row: int) -> tuple[ShardReader, int]:
-        shard = bisect.bisect_right(self._edges, row) - 1
-        return self._readers[shard], row - self._edges[shard]
-
-    def batches(self, size: int = _BATCH, workers: int | None = None) -> Iterator[Batch]:
-        """Give all rows in order: evaluation, embedding. The next batch is read meanwhile."""
-        rows = np.arange(len(self))
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        with reading_pool(workers) as pool:
-            jobs = [lambda part=part: Batch(part, self.read(part, pool)) for part in parts]
-            yield from one_ahead(jobs)
-
-
 def split_files(root: Path, sensor: str, split: str) -> list[Path]:
     """Return the committed shard files of a sensor and split.
 
@@ -198,13 +66,24 @@ def split_files(root: Path, sensor: str, split: str) -> list[Path]:
     return files
 
 
-def open_split(root: Path, sensor: str, split: str) -> Split | None:
+def open_split(
+    root: Path | str, sensor: str, split: str, options: Mapping[str, Any] | None = None
+) -> Split | None:
     """Open a sensor and split of a dataset; None if it has no patches.
+
+    Args:
+        root: The dataset directory, or the URL of one.
+        sensor: `s1` or `s2`.
+        split: `train`, `val` or `corpus`.
+        options: For the file system behind a URL (`landmark.remote_files.RemoteFolder`).
 
     Raises:
         InputError: The dataset has no shards yet, or a file was never committed.
         LandmarkError: A file is damaged.
     """
+    if is_remote(str(root)):
+        return open_remote_split(str(root), sensor, split, options)
+    root = Path(root)
     dataset = Dataset(root)
     dataset.require(dataset.shards, "harmonize")
     readers = [ShardReader(path) for path in split_files(root, sensor, split)]
@@ -293,7 +172,11 @@ class Loader:
             order: Which of them are drawn when.
             reading: Threads or processes, stored or spread pixels, fresh or reused arrays.
             part: (rank, processes): this process reads its share of every step.
+
+        Raises:
+            InputError: A split is read by row group, and `order` or `reading` does not suit that.
         """
+        _require_groups(splits, order, reading)
         self._splits = dict(splits)
         self._usable = usable
         self._order = order
@@ -357,6 +240,7 @@ class Loader:
         return split.shape(count, packed=self._reading.packed)
 
     def _read(self, epoch: int, number: int) -> Step:
+        self._prefetch(epoch, number)
         rows = self._rows(epoch, number)
         slot = self._slots[number % _SLOTS] if self._slots else None
         batches = {}
@@ -373,6 +257,19 @@ class Loader:
             batches[sensor] = Batch(own, images)
         return Step(number, batches, rows)
 
+    def _prefetch(self, epoch: int, number: int) -> None:
+        """Tell splits that are read by row group what the next steps need."""
+        remote = [s for s, split in self._splits.items() if split.groups is not None]
+        if not remote:
+            return
+        ahead = 1 + -(-_AHEAD // max(self._order.largest.values()))
+        steps = range(number, min(number + ahead, self._order.steps))
+        coming = [self._rows(epoch, step) for step in steps]
+        for sensor in remote:
+            rows = [share(step[sensor], self._part) for step in coming if sensor in step]
+            if rows:
+                self._splits[sensor].prefetch(np.concatenate(rows))
+
     def _by_processes(
         self, processes: ReadingProcesses, epoch: int, numbers: Iterable[int]
     ) -> Generator[Step, None, None]:
@@ -383,6 +280,33 @@ class Loader:
             for number, rows, mine, images in zip(numbers, whole, own, filled, strict=True):
                 held = images if self._reading.reuse else {s: i.copy() for s, i in images.items()}
                 yield Step(number, {s: Batch(mine[s], held[s]) for s in mine}, rows)
+
+
+def row_groups(
+    splits: Mapping[str, Split], usable: Mapping[str, NDArray[np.intp]]
+) -> dict[str, NDArray[np.integer]]:
+    """Return what `Order(groups=...)` needs: empty where single patches are read."""
+    return {
+        sensor: split.groups[usable[sensor]]
+        for sensor, split in splits.items()
+        if split.groups is not None and sensor in usable
+    }
+
+
+def _require_groups(splits: Mapping[str, Split], order: Order, reading: Reading | None) -> None:
+    for sensor, split in splits.items():
+        if split.groups is None:
+            continue
+        if sensor not in order.grouped:
+            raise InputError(
+                f"{sensor} patches behind a URL are read by row group: give the order "
+                "`groups=baselines.loader.row_groups(splits, usable)`"
+            )
+        if reading is not None and reading.processes:
+            raise InputError(
+                "patches behind a URL are read by threads: each reading process would fetch the "
+                "same row groups again"
+            )
 
 
 def share(rows: NDArray[np.intp], part: tuple[int, int]) -> NDArray[np.intp]:

@@ -94,6 +94,24 @@ class Recipe(BaseModel):
         10, ge=0, description="Passes over the larger sensor's patches; 0 with loaded weights only."
     )
     batch: int = Field(64, ge=2, description="Patches per sensor and step (over all processes).")
+    mixing: Literal["cycle", "proportional", "paired"] = Field(
+        "cycle",
+        description=(
+            "How the sensors share an epoch. `cycle`: as many patches of either in each step, the "
+            "smaller sensor starting over; `proportional`: every patch once, each sensor in "
+            "proportion; `paired`: only patches with a partner of the other sensor, drawn together."
+        ),
+    )
+    balance: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description=(
+            "Patches of rare classes are drawn more often: a class counts as its frequency to the "
+            "power of minus this. 0: each patch once an epoch; 0.5: square root; 1: all classes "
+            "about equally often. Some patches then repeat in an epoch, and some do not occur."
+        ),
+    )
     accumulate: int = Field(
         1,
         ge=1,
@@ -199,6 +217,8 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"subcaptions belong to containment and concepts, not {self.objective}"
             )
+        if self.pair_weight and (self.balance or self.mixing == "proportional"):
+            raise ValueError("pair_weight draws partners together: not balanced or proportional")
         if self.train_text and self.objective in CLASSIFIERS:
             raise ValueError(f"train_text needs a contrastive objective, not {self.objective}")
         return self

@@ -56,10 +56,10 @@ class Order:
             None or a sensor left out: each patch once.
         groups: Sensor -> (count,) which row group a patch lies in, ascending. Given where patches
             are read by row group (remote files): groups are permuted, and patches only among
-            `WINDOW` groups that follow each other. Not with weights.
+            `WINDOW` groups that follow each other. Neither with weights nor `paired`.
 
     Raises:
-        InputError: `paired` with unequal counts.
+        InputError: `paired` with unequal counts; `paired` or weights with groups.
         ValueError: Weights or groups do not fit.
     """
 
@@ -79,15 +79,24 @@ class Order:
         self._shares = {s: _shares(w, self._counts[s]) for s, w in (weights or {}).items()}
         self._groups = dict(groups or {})
         if self._groups.keys() & self._shares.keys():
-            raise ValueError("patches read by row group cannot be weighted")
+            raise InputError("patches behind a URL, read by row group, cannot be balanced")
         if any(len(ids) != self._counts[s] for s, ids in self._groups.items()):
             raise ValueError("a row group is needed for every patch")
+        if mixing == "paired" and self._groups:
+            raise InputError(
+                "patches behind a URL cannot be drawn as pairs: partners lie in other row groups"
+            )
         if mixing == "paired" and len(set(self._counts.values())) > 1:
             raise InputError("mixing `paired` needs one partner for every patch")
         self._length = max(self._counts.values())
         self.steps = -(-self._length // batch)
         # One permutation serves all steps of an epoch; kept for speed only.
         self._permutation = functools.lru_cache(maxsize=4)(self._permute)
+
+    @property
+    def grouped(self) -> frozenset[str]:
+        """Sensors whose order keeps row groups together."""
+        return frozenset(self._groups)
 
     @property
     def largest(self) -> dict[str, int]:

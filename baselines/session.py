@@ -68,6 +68,7 @@ class Sitting:
         hint: Command that goes on with the run.
         checkpoint_seconds: Between checkpoints inside a long epoch.
         tensorboard: Whether metrics are written for TensorBoard too.
+        reading_processes: Processes that read patches instead of threads; 0: none.
     """
 
     processes: Processes
@@ -76,6 +77,7 @@ class Sitting:
     hint: str
     checkpoint_seconds: float = 600.0
     tensorboard: bool = False
+    reading_processes: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class Session:
         self._log = Logbook(files.metrics, files.events if sitting.tensorboard else None)
         self._best: dict[str, Tensor] = {}
         self._state = _State()
+        self._loader: Loader | None = None
         self._began = time.monotonic()
 
     def run(self) -> Outcome:
@@ -185,6 +188,8 @@ class Session:
             if self._processes.first:
                 self._publish()
         finally:
+            if self._loader is not None:
+                self._loader.close()
             if self._processes.first:
                 self._log.close()
         self._progress.finish()
@@ -237,18 +242,25 @@ class Session:
                 data.features, data.usable, self._order, self._recipe, start, part
             )
         else:
-            # The loss is read at the end of each step, so its arrays are free for the next.
-            cuda = self._processes.device.type == "cuda"
-            reading = Reading(
-                workers=self._sitting.workers,
-                packed=cuda,
-                floats=not cuda,
-                reuse=True,
-                pinned=cuda,
-            )
-            loader = Loader(data.train, data.usable, self._order, reading, part)
-            found = stack.enter_context(loader).steps(start)
+            if self._loader is None:
+                self._loader = self._open_loader()
+            found = self._loader.steps(start)
         return stack.enter_context(contextlib.closing(found))
+
+    def _open_loader(self) -> Loader:
+        """Return what reads the steps of all epochs; its processes are started once."""
+        # The loss is read at the end of each step, so its arrays are free for the next.
+        cuda = self._processes.device.type == "cuda"
+        reading = Reading(
+            workers=self._sitting.workers,
+            processes=self._sitting.reading_processes,
+            packed=cuda,
+            floats=not cuda,
+            reuse=True,
+            pinned=cuda,
+        )
+        data = self._data
+        return Loader(data.train, data.usable, self._order, reading, self._processes.part)
 
     def _step(self, step: Step) -> float:
         epoch = self._state.epoch

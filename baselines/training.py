@@ -19,10 +19,10 @@ from baselines.features import cached_features
 from baselines.loader import Split, fingerprint, open_split
 from baselines.objectives.base import Material, Places
 from baselines.objectives.building import build_objective, objective_class
-from baselines.partners import PairedOrder, read_places
+from baselines.ordering import build_order, drawable
+from baselines.partners import read_places
 from baselines.precision import choose_precision, determinism
 from baselines.recipes import CLASSIFIERS, Recipe, change, resolve
-from baselines.sampling import Order
 from baselines.session import Data, Outcome, Session, Sitting, summarise_complete
 from baselines.text import TextEncoder, open_text_encoder
 from baselines.threads import computing
@@ -51,6 +51,7 @@ class TrainOptions:
         lr: Peak learning rate.
         settings: Any other field of the recipe.
         workers: Threads that decode patches; None: as many as help.
+        reading_processes: Processes that read patches instead of these threads; 0: none.
         threads: Threads torch computes with on a CPU; None: half of the cores.
         device: `cpu`, `cuda`, ...; None: CUDA where there is one.
         text: Text encoder: hub name or local folder.
@@ -70,6 +71,7 @@ class TrainOptions:
     lr: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     workers: int | None = None
+    reading_processes: int = 0
     threads: int | None = None
     device: str | None = None
     text: str | None = None
@@ -235,11 +237,16 @@ def _train(
         pretrained=began.pretrained,
         files=files,
         data=Data(
-            opened.train, opened.val, opened.usable, _order(recipe, opened, places), features
+            opened.train,
+            opened.val,
+            opened.usable,
+            build_order(recipe, opened.train, opened.usable, places, processes.count),
+            features,
         ),
         sitting=Sitting(
             processes=processes,
             workers=options.workers,
+            reading_processes=options.reading_processes,
             progress=progress,
             hint=f"landmark train-baseline {root} --recipe {options.recipe} "
             f"--run {files.folder.name} --resume",
@@ -252,13 +259,6 @@ def _train(
 
 def _places(root: Path, recipe: Recipe, train: Mapping[str, Split]) -> dict[str, Places]:
     return read_places(root, train) if recipe.location_weight or recipe.pair_weight else {}
-
-
-def _order(recipe: Recipe, opened: _Opened, places: Mapping[str, Places]) -> Order:
-    if recipe.pair_weight:
-        return PairedOrder(opened.usable, places, recipe.batch, recipe.seed)
-    counts = {sensor: len(rows) for sensor, rows in opened.usable.items()}
-    return Order(counts, recipe.batch, recipe.seed)
 
 
 def _check_vacant(files: RunFiles, resume: bool) -> None:
@@ -319,7 +319,7 @@ def _open(root: Path, recipe: Recipe) -> _Opened:
             f"{root}: split train holds fewer than two patches with {what}; widen the manifest's "
             "area, or its splits.train, and run `landmark harmonize` again"
         )
-    return _Opened(train, val, usable)
+    return _Opened(train, val, drawable(recipe, train, usable))
 
 
 def _config(root: Path, name: str, recipe: Recipe, opened: _Opened, began: Beginning) -> RunConfig:

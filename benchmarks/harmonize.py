@@ -1,6 +1,6 @@
 """Class shares of patches from a label raster: landmark in bulk against one patch after another.
 
-    python benchmarks/harmonize.py [--quick] [--runs N]
+    python -m benchmarks.harmonize [--quick] [--runs N]
 
 Cases: `corine` (100 m, EPSG:3035, codes 1..44) and `dynamic-world` (10 m, the neighbouring UTM
 zone, labels 0..8), patches of 120 x 120 px in EPSG:32632. Peers, each at one patch a call:

@@ -1,6 +1,6 @@
 """Labels of a large corpus without its images: time, peak memory, and how both grow.
 
-    python benchmarks/labels_only.py [--quick] [--sizes N ...]
+    python -m benchmarks.labels_only [--quick] [--sizes N ...]
 
 A synthetic corpus: Sentinel-2 patches of one date on a square of lattice cells, images of one byte
 (labelling never opens them), a CORINE-like raster of 100 m in EPSG:3035, a flood and a fire with

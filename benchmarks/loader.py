@@ -1,10 +1,10 @@
 """Loader speed: shuffled and sequential epochs of the same samples in ours and the peers' formats.
 
-    python benchmarks/loader.py --peers-python PEERS/bin/python
+    python -m benchmarks.loader --peers-python PEERS/bin/python
 
 Real Sentinel-2 patches (`LANDMARK_TEST_DATA`), each in the eight symmetries of the square; what is
-compared is stored and read by every subject in its own way (`benchmarks/loader_formats.py`), each
-in its own process. litdata and MosaicML streaming run in the interpreter of
+compared is stored and read by every subject in its own way (`loader_formats.py`, `loader_arrow.py`)
+and in its own process. litdata and MosaicML streaming run in the interpreter of
 `benchmarks/requirements-peers.txt`.
 """
 
@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.loader_formats import SHAPE
+from benchmarks.loader_epochs import SHAPE
 from benchmarks.loader_notes import FINDINGS, NOT_MEASURED, TEXT
 from benchmarks.real_patches import s2_patches, shared_data
 from benchmarks.recording import (
+    RESULTS,
     Measurement,
     Report,
     Row,
@@ -49,7 +50,7 @@ _CASES: dict[str, tuple[bool, int, str, dict[str, tuple[str, ...]]]] = {
         True,
         0,
         "float32",
-        {"ours": (*_ALL, *_ALONE), "ours-equal": ("hdf5-published", "hdf5-strongest")},
+        {"ours": (*_ALL, *_ALONE), "ours-equal": _ALL},
     ),
     "shuffled-w2": (True, 2, "float32", {"ours": _ALL, "ours-threads": _ALL}),
     "shuffled-w0-uint16": (
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="landmark-loader-", dir=parsed.scratch))
     served: dict[str, Served] = {}
     try:
-        count = parsed.samples or (128 if options.quick else 1024)
+        count = parsed.samples or (256 if options.quick else 1024)
         samples = _samples(folder, count)
         for name in names:
             python = parsed.peers_python if name in _OWN_ENVIRONMENT else sys.executable
@@ -136,11 +137,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for case in cases:
             rows += _run_case(case, served, options.runs, versions)
             # After each case: a long run that is stopped has told what it measured.
-            write_results(_report(rows, count, parsed.without or ()), options)
+            earlier = _earlier(rows, options.out) if parsed.keep else []
+            write_results(_report([*rows, *earlier], count, parsed.without or ()), options)
     finally:
         for one in served.values():
             one.close()
         shutil.rmtree(folder)
+
+
+def _earlier(rows: Sequence[Row], folder: Path | None) -> list[Row]:
+    """Return what the result file holds beside `rows`: a long benchmark can be run in pieces."""
+    path = (folder or RESULTS) / "loader.json"
+    measured = {(row.case, row.subject, row.peer) for row in rows}
+    found = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    return [row for row in found if (row.case, row.subject, row.peer) not in measured]
 
 
 def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
@@ -152,11 +162,16 @@ def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
 
 def _parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__, runs=3)
-    parser.add_argument("--samples", type=int, help="default 1024, quick 128")
+    parser.add_argument(
+        "--samples", type=int, help="default 1024, quick 256: a shard for each worker"
+    )
     parser.add_argument("--case", action="append", choices=list(_CASES), help="default: all")
     parser.add_argument("--without", action="append", help="leave a peer out (said in the result)")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="interpreter with litdata and MosaicML"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the rows of cases an earlier run has measured"
     )
     parser.add_argument("--scratch", type=Path, help="folder for about 4 MB per sample")
     return parser

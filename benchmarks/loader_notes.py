@@ -9,9 +9,10 @@ casts as it spreads coarse bands. Case
 `shuffled-w0-uint16` leaves the cast out; there `ours-packed` hands over the native planes, as for
 a device that spreads them itself. `ours` stores native 10, 20 and 60 m planes, `ours-equal` the
 same upsampled content as the peers. `w2`: `ours` with two reading processes, `ours-threads` with
-two threads, the peers with two DataLoader workers; starting and ending them counts, for all
-alike. litdata runs with `batch_decode=False`. Checksums of all samples are verified in ours; of
-the peers HDF5, WebDataset, litdata, MosaicML, datasets and Arrow verify none here.
+two threads, the peers with two DataLoader workers; worker processes live from epoch to epoch for
+all (`persistent_workers`) and were started before the first round that counts; their CPU time is
+in the figures. litdata runs with `batch_decode=False`. Checksums of all samples are verified in
+ours; of the peers HDF5, WebDataset, litdata, MosaicML, datasets and Arrow verify none here.
 """
 
 FINDINGS = ""

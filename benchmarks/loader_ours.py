@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import loader_arrow as arrow
 from benchmarks import loader_formats as peers
-from benchmarks.loader_formats import BATCH, SHARD_ROWS, Epoch, Subject
+from benchmarks.loader_epochs import BATCH, SHARD_ROWS, Epoch, Subject
 
 
 class Landmark:
@@ -98,11 +99,6 @@ class Landmark:
             self._loaders[workers] = Loader({"s2": self._split}, rows, order, reading)
         return self._loaders[workers]
 
-    def finish(self) -> None:
-        """End worker processes, as the peers' end with their epoch: so their CPU time is seen."""
-        for workers in [workers for workers in self._loaders if workers]:
-            self._loaders.pop(workers).close()
-
 
 #: Name -> how the subject is made.
 SUBJECTS: dict[str, Callable[[], Subject]] = {
@@ -115,9 +111,9 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
     "webdataset": peers.WebDataset,
     "litdata": peers.Litdata,
     "mosaicml": peers.MosaicML,
-    "hf-map": peers.HfMap,
-    "hf-streaming": peers.HfStreaming,
-    "parquet-zstd": peers.ParquetZstd,
-    "arrow-ipc": peers.ArrowIpc,
-    "memcpy": peers.Memcpy,
+    "hf-map": arrow.HfMap,
+    "hf-streaming": arrow.HfStreaming,
+    "parquet-zstd": arrow.ParquetZstd,
+    "arrow-ipc": arrow.ArrowIpc,
+    "memcpy": arrow.Memcpy,
 }

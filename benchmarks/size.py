@@ -1,6 +1,6 @@
 """Bytes per sample of real patches: our profiles against the published layout and plain Parquet.
 
-    python benchmarks/size.py
+    python -m benchmarks.size
 
 Real Sentinel-1 and -2 patches (`LANDMARK_TEST_DATA`). Also the table behind the choice of codecs:
 size, encoding and decoding rate of every candidate.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -50,6 +51,8 @@ _CODECS = {
     "zstd-3": (blosc2.Codec.ZSTD, 3),
     "zstd-5": (blosc2.Codec.ZSTD, 5),
 }
+#: Tried with other blocks only.
+_MORE_CODECS = {"lz4-9": (blosc2.Codec.LZ4, 9), "lz4hc-3": (blosc2.Codec.LZ4HC, 3)}
 _FILTERS = {"shuffle": blosc2.Filter.SHUFFLE, "bitshuffle": blosc2.Filter.BITSHUFFLE}
 
 _TEXT = """
@@ -195,37 +198,74 @@ def _codec_table(sensor: str, patches: list[Planes], runs: int) -> str:
     """Return size, encoding and decoding rate of every codec and filter, as markdown."""
     flats = [np.concatenate([plane.ravel() for plane in planes]) for planes in patches]
     lines = [
-        f"Codecs on the {sensor} patches, native planes, median of {runs} runs (our choice: "
-        "`landmark/profiles.py`):",
+        f"Codecs on the {sensor} patches, native planes, blocks of 64 KiB, median of {runs} runs "
+        "(our choice: `landmark/profiles.py`):",
         "",
         "| filter + codec | KB/sample | encoded/CPU-s | decoded/CPU-s |",
         "|---|---:|---:|---:|",
     ]
     for codec, name in product(_CODECS, _FILTERS):
-        lines.append(_codec_line(f"{name} + {codec}", codec, name, flats, runs))
+        lines.append(_codec_line(f"{name} + {codec}", _Way(codec, name), flats, runs))
     if sensor == "s1":
         centi = [np.round(flat / COMPACT_STEP_DB).astype(np.int16) for flat in flats]
         lines += [
-            _codec_line(f"int16, {name} + {codec} (lossy)", codec, name, centi, runs)
+            _codec_line(f"int16, {name} + {codec} (lossy)", _Way(codec, name), centi, runs)
             for codec, name in product(("lz4", "zstd-3"), _FILTERS)
         ]
+    else:
+        lines += ["", _block_table(flats, runs)]
     return "\n".join(lines)
 
 
-def _codec_line(
-    title: str, codec: str, filtering: str, flats: Sequence[NDArray[np.generic]], runs: int
-) -> str:
-    kind, level = _CODECS[codec]
+def _block_table(flats: Sequence[NDArray[np.generic]], runs: int) -> str:
+    """Return what block size, splitting and element size do, as markdown."""
+    whole = flats[0].nbytes
+    ways = [
+        *(_Way("lz4hc-1", block=block) for block in (14400, 28800, 65536, 131072, whole)),
+        _Way("lz4hc-1", block=whole, split=False),
+        _Way("lz4hc-1", block=whole, typesize=4),
+        *(_Way(codec, block=whole) for codec in ("lz4", "lz4-9", "lz4hc-3", "zstd-1")),
+    ]
+    lines = [
+        f"The same with bitshuffle, by block; {whole:,} bytes are a whole patch, and lz4hc-1 with "
+        "that block is what the profile `training` writes:",
+        "",
+        "| codec | block | KB/sample | encoded/CPU-s | decoded/CPU-s |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for way in ways:
+        also = "" if way.split else ", streams not split"
+        also += "" if way.typesize is None else f", elements of {way.typesize} bytes"
+        lines.append(_codec_line(f"{way.codec}{also} | {way.block:,}", way, flats, runs))
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Parameters of blosc2 to try."""
+
+    codec: str
+    filtering: str = "bitshuffle"
+    block: int = 65536
+    split: bool = True
+    typesize: int | None = None
+
+
+def _codec_line(title: str, way: _Way, flats: Sequence[NDArray[np.generic]], runs: int) -> str:
+    kind, level = _CODECS[way.codec] if way.codec in _CODECS else _MORE_CODECS[way.codec]
+    split = blosc2.SplitMode.ALWAYS_SPLIT if way.split else blosc2.SplitMode.NEVER_SPLIT
     parameters = blosc2.CParams(
         codec=kind,
         clevel=level,
-        typesize=flats[0].dtype.itemsize,
+        typesize=way.typesize or flats[0].dtype.itemsize,
         nthreads=1,
-        blocksize=65536,
-        splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-        filters=[_FILTERS[filtering]],
+        blocksize=way.block,
+        splitmode=split,
+        filters=[_FILTERS[way.filtering]],
         filters_meta=[0],
     )
+    if way.typesize is not None:  # blosc2 takes the element size from an array, not from us
+        flats = [flat.view(np.uint8) for flat in flats]
     frames = [blosc2.compress2(flat, cparams=parameters) for flat in flats]
     out = np.empty(flats[0].nbytes, np.uint8)
 

@@ -75,6 +75,15 @@ def train_baseline(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Threads that decode patches.")
     ] = None,
+    reading_processes: Annotated[
+        int,
+        typer.Option(
+            "--reading-processes",
+            min=0,
+            metavar="N",
+            help="Processes that read patches instead of these threads.",
+        ),
+    ] = 0,
     checkpoint_every: Annotated[
         float,
         typer.Option(
@@ -120,6 +129,7 @@ def train_baseline(
         text=text,
         device=device,
         workers=workers,
+        reading_processes=reading_processes,
         checkpoint_seconds=checkpoint_every,
         tensorboard=tensorboard,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import blosc2
 import imagecodecs
@@ -21,7 +22,14 @@ from numpy.typing import NDArray
 from landmark.errors import LandmarkError
 from landmark.frame_kernels import dequantise, spread
 from landmark.grid import PIXELS
-from landmark.schema import BITSHUFFLE_LZ4, SHUFFLE_LZ4, SHUFFLE_ZSTD, ImageLayout, layout_of
+from landmark.schema import (
+    BITSHUFFLE_LZ4,
+    BITSHUFFLE_LZ4HC,
+    SHUFFLE_LZ4,
+    SHUFFLE_ZSTD,
+    ImageLayout,
+    layout_of,
+)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -31,14 +39,24 @@ SCL_SIDE = 60
 MISSING = -32768
 _LARGEST = 32767
 
+
+@dataclass(frozen=True)
+class _Codec:
+    kind: blosc2.Codec
+    filtering: blosc2.Filter
+    level: int
+    block_bytes: int = 65536
+
+
 # Every parameter is set: blosc2's own choices depend on the machine (threads, cache sizes), and
-# equal pixels must give equal bytes everywhere. On real patches of both sensors block sizes from
-# 32 to 256 KiB differ by at most 3 % in size. Codec, filter and level are benchmarks/size.py's.
-_BLOCK_BYTES = 65536
-_CODECS: dict[str, tuple[blosc2.Codec, blosc2.Filter, int]] = {
-    BITSHUFFLE_LZ4: (blosc2.Codec.LZ4, blosc2.Filter.BITSHUFFLE, 5),
-    SHUFFLE_LZ4: (blosc2.Codec.LZ4, blosc2.Filter.SHUFFLE, 5),
-    SHUFFLE_ZSTD: (blosc2.Codec.ZSTD, blosc2.Filter.SHUFFLE, 3),
+# equal pixels must give equal bytes everywhere. Codec, filter, level and block are
+# benchmarks/size.py's. A whole patch of native Sentinel-2 planes (160,000 bytes) as one block lets
+# bits of one rank from all bands stand together, and still fits the second-level cache.
+_CODECS: dict[str, _Codec] = {
+    BITSHUFFLE_LZ4: _Codec(blosc2.Codec.LZ4, blosc2.Filter.BITSHUFFLE, 5),
+    BITSHUFFLE_LZ4HC: _Codec(blosc2.Codec.LZ4HC, blosc2.Filter.BITSHUFFLE, 1, 163840),
+    SHUFFLE_LZ4: _Codec(blosc2.Codec.LZ4, blosc2.Filter.SHUFFLE, 5),
+    SHUFFLE_ZSTD: _Codec(blosc2.Codec.ZSTD, blosc2.Filter.SHUFFLE, 3),
 }
 # Header of a blosc2 buffer: version, format, flags, typesize, then three little-endian u32:
 # bytes before compression, block size, bytes after (C-Blosc2 README_CHUNK_FORMAT).
@@ -205,15 +223,15 @@ def _layout(metadata: ImageLayout | pa.Schema | Mapping[bytes, bytes]) -> ImageL
 
 
 def _compress(flat: NDArray[np.generic], codec: str) -> bytes:
-    kind, filtering, level = _CODECS[codec]
+    way = _CODECS[codec]
     parameters = blosc2.CParams(
-        codec=kind,
-        clevel=level,
+        codec=way.kind,
+        clevel=way.level,
         typesize=flat.dtype.itemsize,
         nthreads=1,
-        blocksize=_BLOCK_BYTES,
+        blocksize=way.block_bytes,
         splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-        filters=[filtering],
+        filters=[way.filtering],
         filters_meta=[0],
     )
     frame: bytes = blosc2.compress2(flat, cparams=parameters)

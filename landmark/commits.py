@@ -15,7 +15,7 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import xxhash
@@ -154,7 +154,7 @@ def read_mark(path: Path) -> CommitMark | None:
         size = path.stat().st_size
     except FileNotFoundError:
         return None
-    mark = _decode(data, sidecar)
+    mark = decode_mark(data, sidecar)
     return mark if size == mark.nbytes else None
 
 
@@ -168,7 +168,7 @@ def adopt_mark(path: Path, prepared: Path) -> bool:
     Raises:
         LandmarkError: The prepared mark is damaged.
     """
-    mark = _decode(prepared.read_bytes(), prepared)
+    mark = decode_mark(prepared.read_bytes(), prepared)
     if not path.exists() or path.stat().st_size != mark.nbytes or hash_file(path) != mark.xxh3:
         return False
     write_mark(path, mark)
@@ -179,7 +179,7 @@ def damage(path: Path) -> str | None:
     """Return what is wrong with a committed file and its mark, or None if both are whole."""
     sidecar = mark_path(path)
     try:
-        mark = _decode(sidecar.read_bytes(), sidecar)
+        mark = decode_mark(sidecar.read_bytes(), sidecar)
     except FileNotFoundError:
         return "has no commit mark"
     except LandmarkError as error:
@@ -241,7 +241,12 @@ def _encode(mark: CommitMark) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
 
 
-def _decode(data: bytes, origin: Path) -> CommitMark:
+def decode_mark(data: bytes, origin: PurePath) -> CommitMark:
+    """Return the commit mark that the bytes of a sidecar hold.
+
+    Raises:
+        LandmarkError: They are damaged; `origin` is named.
+    """
     try:
         content = json.loads(data)
         checksum = content.pop("checksum")

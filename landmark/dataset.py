@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landmark.errors import InputError
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from landmark.opened import OpenDataset
 
 SPLITS: tuple[str, ...] = ("train", "val", "corpus")
+#: A URL that went through `Path`, which makes one slash of two.
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,13 @@ class Dataset:
             InputError: It does not; the message names the command that makes it.
         """
         if not path.exists():
+            if _URL.match(str(self.root)):
+                # Whatever may be a secret is left out: user information and query.
+                shown = re.sub(r":/+[^/]*@", ":/", str(self.root)).partition("?")[0]
+                raise InputError(
+                    f"{shown}: commands work on a dataset directory of this machine; copy it "
+                    "here (rclone, aws s3 sync, ...), or read it from Python: docs/reading.md"
+                )
             if not self.root.is_dir():
                 raise InputError(f"{self.root}: no such dataset directory")
             missing = path.relative_to(self.root)
@@ -112,18 +123,31 @@ class Dataset:
 
 
 def open(  # noqa: A001 (`landmark.dataset.open` reads as what it does)
-    path: str | Path, *, sensor: str | None = None, split: str | None = None
+    path: str | Path,
+    *,
+    sensor: str | None = None,
+    split: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> OpenDataset:
-    """Open a dataset directory for reading rows, images, xarray and geopandas by patch id.
+    """Open a dataset for reading rows, images, xarray and geopandas by patch id.
 
     Args:
-        path: The dataset directory.
+        path: The dataset directory, or a URL (https, s3, gs, ...) under which its shards/ lie;
+            behind a URL whole row groups of 64 patches are read (docs/reading.md).
         sensor: `s1` or `s2`; None: both.
         split: `train`, `val` or `corpus` (needs shards/); None: all patches.
+        options: For the file system behind a URL (`landmark.remote_files.RemoteFolder`).
 
     Raises:
         InputError: There is no such dataset, or it holds no such patches.
     """
     from landmark.opened import OpenDataset
+    from landmark.opened_files import SENSORS, LocalFiles, RemoteFiles
+    from landmark.remote_files import is_remote
 
-    return OpenDataset(Dataset(Path(path)), sensor, split)
+    for kind, word, known in (("sensor", sensor, SENSORS), ("split", split, SPLITS)):
+        if word is not None and word not in known:
+            raise InputError(f"unknown {kind} {word!r}: {', '.join(known)}")
+    if is_remote(str(path)):
+        return OpenDataset(RemoteFiles(str(path), sensor, split, options))
+    return OpenDataset(LocalFiles(Dataset(Path(path)), sensor, split))

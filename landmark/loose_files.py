@@ -56,12 +56,20 @@ def sealed_files(folder: Path) -> dict[str, dict[str, Any]] | None:
     """Return `{relative name: {nbytes, xxh3}}` of a folder; None if the seal is not whole."""
     try:
         data = (folder / SEAL).read_bytes()
+    except OSError:
+        return None
+    return parse_seal(data)
+
+
+def parse_seal(data: bytes) -> dict[str, dict[str, Any]] | None:
+    """Return what the bytes of a seal say, as `sealed_files` does; None if they are not whole."""
+    try:
         content = json.loads(data)
         entries: dict[str, dict[str, Any]] = content["files"]
         # Only the very bytes we write are valid: a flipped byte in white space shows, too.
         if _encode(entries) != data:
             return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return entries
 

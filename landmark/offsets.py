@@ -42,22 +42,26 @@ class _Page:
 
 
 def value_offsets(
-    data: Bytes, column: pq.ColumnChunkMetaData, lengths: NDArray[np.uint32]
+    data: Bytes, column: pq.ColumnChunkMetaData, lengths: NDArray[np.uint32], base: int = 0
 ) -> NDArray[np.int64] | None:
-    """Return the file position of each value of one column chunk, or None if it must be decoded.
+    """Return where in `data` each value of one column chunk lies, or None if it must be decoded.
 
     Args:
-        data: The whole file.
+        data: The file from its byte `base` on, at least to the end of the chunk.
         column: Footer entry of the column chunk.
         lengths: Length of each value, bytes.
+        base: 0: `data` is the whole file.
     """
     if column.compression != "UNCOMPRESSED" or column.has_dictionary_page:
         return None
     if column.physical_type != "BYTE_ARRAY" or column.num_values != len(lengths):
         return None
     try:
-        by_footer = _arithmetic(data, column, lengths)
-        return by_footer if by_footer is not None else _walk(data, column, lengths)
+        start = column.data_page_offset - base
+        by_footer = _arithmetic(data, start, column.total_compressed_size, lengths)
+        if by_footer is not None:
+            return by_footer
+        return _walk(data, start, column.total_compressed_size, lengths)
     except (_PageError, IndexError, struct.error):
         return None
 
@@ -85,12 +89,12 @@ def fixed_start(data: Bytes, column: pq.ColumnChunkMetaData, width: int) -> int 
 
 
 def _arithmetic(
-    data: Bytes, column: pq.ColumnChunkMetaData, lengths: NDArray[np.uint32]
+    data: Bytes, position: int, nbytes: int, lengths: NDArray[np.uint32]
 ) -> NDArray[np.int64] | None:
     ends = np.cumsum(4 + lengths.astype(np.int64))
     total = int(ends[-1]) if len(ends) else 0
-    page = _page(data, column.data_page_offset)
-    if page.header != column.total_compressed_size - total:
+    page = _page(data, position)
+    if page.header != nbytes - total:
         return None
     if page.size != total or page.values != len(lengths):
         return None
@@ -98,11 +102,10 @@ def _arithmetic(
 
 
 def _walk(
-    data: Bytes, column: pq.ColumnChunkMetaData, lengths: NDArray[np.uint32]
+    data: Bytes, position: int, nbytes: int, lengths: NDArray[np.uint32]
 ) -> NDArray[np.int64] | None:
     offsets = np.empty(len(lengths), dtype=np.int64)
-    position = column.data_page_offset
-    end = position + column.total_compressed_size
+    end = position + nbytes
     index = 0
     while position < end:
         page = _page(data, position)

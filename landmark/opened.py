@@ -1,7 +1,8 @@
 """A dataset opened for reading: rows, images, xarray and geopandas by patch id.
 
-Opening reads the commit marks only, so it takes no longer for a million patches than their files
-take to list. Ids are read at the first look-up by id, columns file by file where they are needed.
+Opening reads the commit marks only (behind a URL: the index), so it takes no longer for a million
+patches than their files take to list. Ids are read at the first look-up by id, columns file by file
+where they are needed.
 """
 
 from __future__ import annotations
@@ -16,21 +17,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from landmark.commits import read_mark
-from landmark.dataset import SPLITS, Dataset
 from landmark.errors import InputError
+from landmark.frame_reader import FrameReader
 from landmark.grid import PIXELS, RESOLUTION_M
-from landmark.schema import LABEL_FIELDS, ImageLayout
-from landmark.shards import ShardReader, decode_scl
+from landmark.opened_files import Files
+from landmark.remote_files import RemotePath
+from landmark.schema import ImageLayout
+from landmark.shards import decode_scl
 
 if TYPE_CHECKING:
     import geopandas
     import xarray
 
-_SENSORS = ("s1", "s2")
 #: Files whose columns are kept at once.
 _KEPT_FILES = 8
 #: Columns of `rows` that say where a patch lies: position in `files`, row in that file.
@@ -38,7 +38,7 @@ FILE, ROW = "file", "file_row"
 
 
 class OpenDataset:
-    """Patches of a dataset directory; made by `landmark.dataset.open`. Thread-safe.
+    """Patches of a dataset; made by `landmark.dataset.open`. Thread-safe.
 
     `len(opened)`, `opened[0]` (the first patch's id), iteration over ids and `id in opened` work
     as with a list.
@@ -47,16 +47,12 @@ class OpenDataset:
         files: The Parquet files, in order: shards/ where they are made, else patches/.
     """
 
-    def __init__(self, dataset: Dataset, sensor: str | None = None, split: str | None = None):
-        if sensor is not None and sensor not in _SENSORS:
-            raise InputError(f"unknown sensor {sensor!r}: s1 or s2")
-        if split is not None and split not in SPLITS:
-            raise InputError(f"unknown split {split!r}: {', '.join(SPLITS)}")
-        self._dataset = dataset
-        self.files: list[Path] = _find_files(dataset, sensor, split)
-        self._readers: dict[int, ShardReader] = {}
+    def __init__(self, source: Files) -> None:
+        self._source = source
+        self.files: Sequence[Path | RemotePath] = source.files
+        self._readers: dict[int, FrameReader] = {}
         self._lock = threading.Lock()
-        counts = [mark.rows for path in self.files if (mark := read_mark(path)) is not None]
+        counts = source.counts
         self._edges: list[int] = np.cumsum([0, *counts]).tolist()
         # The columns of the files looked at last: neighbours are mostly read together.
         self._columns = functools.lru_cache(maxsize=_KEPT_FILES)(self._read_columns)
@@ -92,6 +88,7 @@ class OpenDataset:
             for reader in self._readers.values():
                 reader.close()
             self._readers.clear()
+            self._source.close()
 
     @functools.cached_property
     def rows(self) -> pa.Table:
@@ -193,22 +190,16 @@ class OpenDataset:
     def _split_index(self, index: int) -> tuple[int, int]:
         """Return file number and row in it of a position; negative ones count from the end."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{self._dataset.root}: holds {len(self)} patches, not {index}")
+            raise IndexError(f"{self._source.root}: holds {len(self)} patches, not {index}")
         index %= len(self)
         file = bisect.bisect_right(self._edges, index) - 1
         return file, index - self._edges[file]
 
     @functools.cached_property
-    def _labelled(self) -> bool:
-        """Whether labels are to be joined: these are patches/, and some files have theirs."""
-        own = [path for path in self.files if path.parent == self._dataset.patches]
-        return any(read_mark(self._dataset.label_shard(path.stem)) is not None for path in own)
-
-    @functools.cached_property
     def _position(self) -> dict[str, int]:
         position: dict[str, int] = {}
-        for path in self.files:
-            for patch_id in pq.read_table(path, columns=["patch_id"])["patch_id"].to_pylist():
+        for number in range(len(self.files)):
+            for patch_id in self._source.ids(number):
                 position[patch_id] = len(position)
         return position
 
@@ -216,44 +207,17 @@ class OpenDataset:
         try:
             return self._position[patch_id]
         except KeyError:
-            raise InputError(f"{self._dataset.root}: holds no patch {patch_id!r}") from None
+            raise InputError(f"{self._source.root}: holds no patch {patch_id!r}") from None
 
-    def _locate(self, patch_id: str) -> tuple[ShardReader, int]:
+    def _locate(self, patch_id: str) -> tuple[FrameReader, int]:
         file, row = self._split_index(self._index(patch_id))
         with self._lock:
             if file not in self._readers:
-                self._readers[file] = ShardReader(self.files[file])
+                self._readers[file] = self._source.reader(file)
             return self._readers[file], row
 
     def _read_columns(self, number: int) -> pa.Table:
-        path = self.files[number]
-        with ShardReader(path) as reader:
-            table = reader.table()
-        if self._labelled:
-            labels = self._dataset.label_shard(path.stem)
-            found = pq.read_table(labels) if read_mark(labels) is not None else None
-            for field in LABEL_FIELDS:
-                nulls = pa.nulls(table.num_rows, field.type)
-                column = nulls if found is None else found[field.name]
-                table = table.append_column(field.with_nullable(True), column)
+        table = self._source.columns(number)
         count = table.num_rows
         table = table.append_column(FILE, pa.array(np.full(count, number, np.int32)))
         return table.append_column(ROW, pa.array(np.arange(count, dtype=np.int32)))
-
-
-def _find_files(dataset: Dataset, sensor: str | None, split: str | None) -> list[Path]:
-    sensors = (sensor,) if sensor else _SENSORS
-    splits = (split,) if split else SPLITS
-    files = [path for one in sensors for part in splits for path in dataset.split_shards(one, part)]
-    command = "harmonize"
-    if not files and split is None:
-        files = [
-            path for one in sensors for path in sorted(dataset.patches.glob(f"{one}-*.parquet"))
-        ]
-        command = "fetch"
-    files = [path for path in files if read_mark(path) is not None]
-    if not files:
-        dataset.require(dataset.shards if split else dataset.patches, command)
-        wanted = " ".join(word for word in (sensor, split) if word)
-        raise InputError(f"{dataset.root}: holds no {wanted + ' ' if wanted else ''}patches")
-    return files

@@ -22,9 +22,10 @@ from landmark.throttle import KNOWN_RATES, host_of
 #: Block edge assumed where the header does not say (GDAL's COG driver writes 512).
 BLOCK_PIXELS = 512
 # Stored bytes per raw byte: Deflate with predictor on real Sentinel-2 pieces takes about 0.7,
-# float32 radar about 0.9; our own frames of real patches take 0.68 and 0.77 (bitshuffle + LZ4).
+# float32 radar about 0.9; our own frames of real patches take 0.66 and 0.79
+# (benchmarks/size.py, profile `training`: 105.9 of 160.0 KB, 90.7 of 115.2 KB).
 _SOURCE_RATIO = {"s1": 0.9, "s2": 0.7}
-_KEPT_RATIO = {"s1": 0.77, "s2": 0.68}
+_KEPT_RATIO = {"s1": 0.79, "s2": 0.66}
 _PIXEL_BYTES = {"s1": 4, "s2": 2}
 # Rough costs on one 2020s core: decoding a block, encoding a patch, warping a patch; and for
 # servers the wait per request with this many in flight per worker.

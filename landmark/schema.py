@@ -23,8 +23,10 @@ SCHEMA_VERSION = 2
 #: Rows per row group: one page of frames each, small enough to stream (measured best trade).
 ROW_GROUP_ROWS = 64
 METADATA_KEY = b"landmark"
-#: What compresses frames; version 1 knew the first only. All are lossless.
+#: What compresses frames; version 1 knew the first only. All are lossless, and each name stands
+#: for one exact way of writing (`landmark.codec`): another way is another name.
 BITSHUFFLE_LZ4 = "blosc2:bitshuffle+lz4"
+BITSHUFFLE_LZ4HC = "blosc2:bitshuffle+lz4hc"
 SHUFFLE_LZ4 = "blosc2:shuffle+lz4"
 SHUFFLE_ZSTD = "blosc2:shuffle+zstd"
 
@@ -139,7 +141,7 @@ class ImageLayout:
         shapes: (rows, columns) of each band's native plane.
         scale: Physical value per stored unit (reflectance 0.0001; dB 1).
         nodata: Stored value that means no data: 0, or NaN as None.
-        codec: What compresses the frame, e.g. `blosc2:bitshuffle+lz4`.
+        codec: What compresses the frame, e.g. `blosc2:bitshuffle+lz4hc`.
         step: None: values are stored as they are. Else they are stored as int16 multiples of
             `step` (-32768 = no data), which is lossy; readers still get `dtype`.
     """
@@ -206,6 +208,7 @@ def s2_layout(bands: tuple[str, ...]) -> ImageLayout:
         shapes=tuple((side, side) for side in sides),
         scale=1e-4,
         nodata=0,
+        codec=BITSHUFFLE_LZ4HC,
     )
 
 

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from landmark.codec import (
+    Buffer,
     decode_image,
     decode_packed,
     decode_planes,
@@ -39,6 +40,7 @@ from landmark.codec import (
 )
 from landmark.commits import CommitMark, Filtered, Hole, atomic_path, hash_file, write_mark
 from landmark.errors import LandmarkError
+from landmark.frame_reader import FrameReader
 from landmark.offsets import value_offsets
 from landmark.schema import (
     ROW_GROUP_ROWS,
@@ -67,7 +69,8 @@ _log = logging.getLogger(__name__)
 
 # Frames are compressed already: a dictionary or statistics of them would only cost.
 _OPAQUE = ("image", "scl", "geometry", "original")
-_FRAMES = ("image", "scl", "original")
+#: Columns that hold frames: not read unless asked for by name.
+FRAMES = ("image", "scl", "original")
 #: Bytes of a row group may never end a page early: one page per column chunk.
 _ONE_PAGE = 1 << 30
 
@@ -78,7 +81,7 @@ def write_shard(path: Path, table: pa.Table) -> None:
     Row groups of 64 rows; `image` PLAIN, not compressed, one page per row group; the other
     columns zstd with dictionaries. For files without images (labels) the same without `image`.
     """
-    leaves = _leaf_columns(table.schema)
+    leaves = leaf_columns(table.schema)
     written = [leaf for leaf in leaves if leaf not in _OPAQUE]
     # One chunk per column, so that how a table was put together cannot show in the bytes.
     table = table.combine_chunks()
@@ -141,7 +144,7 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-class ShardReader:
+class ShardReader(FrameReader):
     """One open shard file. Reading is thread-safe; a pickled reader opens the file again.
 
     Attributes:
@@ -152,30 +155,33 @@ class ShardReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
         try:
             with path.open("rb") as stream:
                 self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise LandmarkError(f"{path}: cannot be opened: {_first_line(error)}") from None
+            raise LandmarkError(f"{path}: cannot be opened: {first_line(error)}") from None
         self._bytes = memoryview(self._map)
         try:
-            self._file = pq.ParquetFile(pa.BufferReader(self._map))
-            self.rows: int = self._file.metadata.num_rows
-            self.layout: ImageLayout = layout_of(self._file.schema_arrow.metadata, path.name)
-            small = self._file.read(["image_nbytes", "image_xxh3"])
+            file = pq.ParquetFile(pa.BufferReader(self._map))
+            self._schema: pa.Schema = file.schema_arrow
+            self.rows: int = file.metadata.num_rows
+            self.layout: ImageLayout = layout_of(self._schema.metadata, path.name)
+            small = file.read(["image_nbytes", "image_xxh3"])
             self._lengths: NDArray[np.uint32] = small["image_nbytes"].to_numpy()
-            self._hashes: list[int] = small["image_xxh3"].to_pylist()
+            self._hashes: NDArray[np.uint64] = small["image_xxh3"].to_numpy()
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise LandmarkError(
-                f"{path}: is no readable shard ({_first_line(error)}); "
+                f"{path}: is no readable shard ({first_line(error)}); "
                 "`landmark verify` names every damaged file"
             ) from None
-        self._starts = self._group_starts()
-        self._offsets = self._find_offsets()
+        self._starts = _group_starts(file.metadata)
+        self._offsets = self._find_offsets(file)
         self.direct: bool = self._offsets is not None
         if not self.direct:
             _log.debug("%s was rewritten by another tool: whole row groups are read", path)
+        # A footer takes more memory than all else here, and is not needed to find single frames.
+        self._file: pq.ParquetFile | None = None if self.direct else file
         self._decoded: tuple[int, pa.ChunkedArray] | None = None
         self._lock = threading.Lock()
 
@@ -195,34 +201,35 @@ class ShardReader:
 
     def close(self) -> None:
         """Close the file; frames still held keep its mapping alive."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of some columns (None: all columns but the frames)."""
         if columns is None:
-            columns = [n for n in self._file.schema_arrow.names if n not in _FRAMES]
+            columns = [n for n in self._schema.names if n not in FRAMES]
         with self._lock:
-            return self._file.read(list(columns))
+            return self._parquet().read(list(columns))
 
     def schema_with(self, layout: ImageLayout) -> pa.Schema:
         """Return the schema of this file for images stored as `layout` says."""
         for schema in (patch_schema(layout), shard_schema(layout)):
             # What Parquet gives back names list items otherwise: equal rows, other bytes.
-            if schema.names == self._file.schema_arrow.names:
+            if schema.names == self._schema.names:
                 return schema
-        metadata = {**self._file.schema_arrow.metadata, **schema_metadata(layout)}
-        return self._file.schema_arrow.with_metadata(metadata)
+        metadata = {**self._schema.metadata, **schema_metadata(layout)}
+        return self._schema.with_metadata(metadata)
 
     def value(self, column: str, row: int) -> bytes | None:
         """Return one value of a binary column such as `scl`; reads its whole row group."""
         self._require(row)
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         with self._lock:
-            values = self._file.read_row_group(group, [column])[column]
+            values = self._parquet().read_row_group(group, [column])[column]
         found: bytes | None = values[row - int(self._starts[group])].as_py()
         return found
 
-    def frame(self, row: int) -> memoryview:
+    def frame(self, row: int) -> Buffer:
         """Return the image frame of a row, checked by its checksum.
 
         Raises:
@@ -235,45 +242,15 @@ class ShardReader:
             frame = self._bytes[start : start + int(self._lengths[row])]
         else:
             frame = self._frame_by_pyarrow(row)
-        if frame_xxh3(frame) != self._hashes[row]:
-            raise LandmarkError(
-                f"{self.path}: image of row {row} does not match its checksum; "
-                "remove the file and its mark and run again"
-            )
-        return frame
+        mend = "remove the file and its mark and run again"
+        return self._checked(frame, row, int(self._hashes[row]), mend)
 
-    def planes(self, row: int) -> list[NDArray[np.generic]]:
-        """Return the native-resolution planes of a row, in band order."""
-        return decode_planes(self.frame(row), self.layout)
+    def _parquet(self) -> pq.ParquetFile:
+        return self._file or pq.ParquetFile(pa.BufferReader(self._map))
 
-    def image(
-        self,
-        row: int,
-        out: NDArray[np.generic] | None = None,
-        scratch: NDArray[np.generic] | None = None,
-    ) -> NDArray[np.generic]:
-        """Return the image of a row, (bands, 120, 120) of the stored dtype (or in `out`).
-
-        `scratch` is working space: see `decode_image`.
-        """
-        return decode_image(self.frame(row), self.layout, out, scratch)
-
-    def packed(self, row: int, out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
-        """Return the native planes of a row one after another, (layout.values,), or in `out`."""
-        return decode_packed(self.frame(row), self.layout, out)
-
-    def _require(self, row: int) -> None:
-        if not 0 <= row < self.rows:
-            raise IndexError(f"{self.path.name} holds {self.rows} rows, not row {row}")
-
-    def _group_starts(self) -> NDArray[np.int64]:
-        metadata = self._file.metadata
-        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-
-    def _find_offsets(self) -> NDArray[np.int64] | None:
-        metadata = self._file.metadata
-        leaf = _leaf_columns(self._file.schema_arrow, self._file).index("image")
+    def _find_offsets(self, file: pq.ParquetFile) -> NDArray[np.int64] | None:
+        metadata = file.metadata
+        leaf = leaf_columns(self._schema, file).index("image")
         found = []
         for group in range(metadata.num_row_groups):
             lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
@@ -289,13 +266,19 @@ class ShardReader:
         with self._lock:
             # One row group is kept: neighbours are mostly read together.
             if self._decoded is None or self._decoded[0] != group:
-                self._decoded = (group, self._file.read_row_group(group, ["image"])["image"])
+                self._decoded = (group, self._parquet().read_row_group(group, ["image"])["image"])
             column = self._decoded[1]
         value = column[row - int(self._starts[group])].as_buffer()
         return memoryview(value if value is not None else b"")
 
 
-def _leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list[str]:
+def _group_starts(metadata: pq.FileMetaData) -> NDArray[np.int64]:
+    """Return the first row of each row group, and the number of rows."""
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    return np.cumsum([0, *sizes], dtype=np.int64)
+
+
+def leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list[str]:
     """Return the Parquet paths of all leaf columns, e.g. `provenance.item`."""
     if file is None:
         empty = io.BytesIO()
@@ -304,5 +287,5 @@ def _leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list
     return [file.schema.column(i).path for i in range(len(file.schema))]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

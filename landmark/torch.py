@@ -51,10 +51,10 @@ class PatchDataset(TorchDataset[Sample]):
         transforms: Callable[[Sample], Sample] | None = None,
         fill: float | None = None,
     ) -> None:
-        """Open a dataset directory.
+        """Open a dataset.
 
         Args:
-            root: The dataset directory.
+            root: The dataset directory, or a URL (`landmark.dataset.open`).
             sensor: `s1` or `s2`.
             split: `train`, `val`, `corpus`, or None for all patches.
             transforms: Applied to each sample.
@@ -63,7 +63,7 @@ class PatchDataset(TorchDataset[Sample]):
         Raises:
             InputError: There are no such patches.
         """
-        self._root, self._sensor, self._split = Path(root), sensor, split
+        self._root, self._sensor, self._split = root, sensor, split
         self.transforms = transforms
         self.fill = fill
         self._opened = dataset.open(root, sensor=sensor, split=split)

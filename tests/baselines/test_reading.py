@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -23,8 +26,8 @@ from baselines.sampling import Order, Position
 from baselines.scaling import unpack
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
-from landmark.schema import ImageLayout
-from landmark.shards import ShardReader
+from landmark.schema import ImageLayout, layout_of, shard_schema
+from landmark.shards import ShardReader, commit_shard, decode_image
 from tests.baselines.learnable import make_learnable
 
 COUNTS = {"s1": 37, "s2": 22}
@@ -106,13 +109,37 @@ def test_the_device_spreads_packed_planes_as_the_loader_does(splits: dict[str, S
         assert np.array_equal(image[1], values[400:].reshape(60, 120).repeat(2, 0))
 
 
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
+    """The patches that shards of random sizes are made of; images of one band are quick to read."""
+    folder = make_learnable(tmp_path_factory.mktemp("pool"), {"train": (37, 22)}, rows=40)
+    tables = {}
+    for sensor in COUNTS:
+        table = pq.read_table(Dataset(folder).split_shards(sensor, "train")[0])
+        tables[sensor] = table.cast(shard_schema(layout_of(table.schema.metadata)))
+    return tables
+
+
+def write_shards(root: Path, tables: dict[str, pa.Table], sizes: dict[str, list[int]]) -> None:
+    for sensor, own in sizes.items():
+        start = 0
+        for number, size in enumerate(own):
+            path = Dataset(root).shards / sensor / f"train-{number:05d}-of-{len(own):05d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            commit_shard(path, tables[sensor].slice(start, size), "test")
+            start += size
+
+
+shard_sizes = st.lists(st.integers(0, 12), min_size=1, max_size=5).filter(any)
+
+
 @settings(
     max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    counts=st.fixed_dictionaries({"s1": st.integers(1, 37), "s2": st.integers(1, 22)}),
+    sizes=st.fixed_dictionaries({"s1": shard_sizes, "s2": shard_sizes}),
     batch=st.integers(1, 16),
     ranks=st.integers(1, 4),
     workers=st.integers(0, 3),
@@ -120,38 +147,53 @@ def test_the_device_spreads_packed_planes_as_the_loader_does(splits: dict[str, S
     data=st.data(),
 )
 def test_no_patch_is_lost_or_repeated_whatever_reads(
-    splits: dict[str, Split], counts, batch, ranks, workers, mixing, data
+    pool: dict[str, pa.Table], sizes, batch, ranks, workers, mixing, data
 ) -> None:
-    """Threads 0-3, ranks 1-4; the parts of all ranks are the order's steps, and resume is exact."""
-    order = Order(counts, batch, 11, mixing=mixing)
-    rows = {
-        sensor: np.sort(np.random.default_rng(count).permutation(len(splits[sensor]))[:count])
-        for sensor, count in counts.items()
-    }
-    start = data.draw(st.integers(0, order.steps))
-    seen: dict[str, list[int]] = {"s1": [], "s2": []}
-    parts = []
-    for rank in range(ranks):
-        reading = Reading(workers=workers, reuse=True)
-        with Loader(splits, rows, order, reading, (rank, ranks)) as loader:
-            steps = []
-            for step in loader.steps(Position(11, 2, 0)):
-                for sensor, own in step.batches.items():
-                    assert np.array_equal(own.rows, share(step.rows[sensor], (rank, ranks)))
-                    for row, image in zip(own.rows, own.images, strict=True):
-                        # Bytes, so that NaN counts as equal to itself.
-                        assert image.tobytes() == splits[sensor].image(int(row)).tobytes()
-                    seen[sensor] += own.rows.tolist()
-                steps.append(digest(step))
-            assert [digest(s) for s in loader.steps(Position(11, 2, start))] == steps[start:]
-            parts.append(steps)
-    assert all(len(steps) == order.steps for steps in parts)
-    for sensor, wanted in rows.items():
-        times = np.bincount(seen[sensor], minlength=len(splits[sensor]))[wanted]
-        longest = max(counts.values())
-        total = counts[sensor] if mixing == "proportional" else longest
+    """Shards of any sizes (none, one row), threads 0-3, ranks 1-4: the parts of all ranks are the
+    order's steps, and resume is exact.
+    """
+    sizes = {s: _at_most(own, pool[s].num_rows) for s, own in sizes.items()}
+    wanted = {s: data.draw(st.integers(1, sum(own))) for s, own in sizes.items()}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_shards(folder, pool, sizes)
+        splits = {s: stack.enter_context(open_split(folder, s, "train")) for s in sizes}
+        for sensor, split in splits.items():
+            assert split.patch_id.tolist() == pool[sensor]["patch_id"][: len(split)].to_pylist()
+        rows = {
+            sensor: np.sort(np.random.default_rng(count).permutation(len(splits[sensor]))[:count])
+            for sensor, count in wanted.items()
+        }
+        order = Order(wanted, batch, 11, mixing=mixing)
+        start = data.draw(st.integers(0, order.steps))
+        seen: dict[str, list[int]] = {"s1": [], "s2": []}
+        for rank in range(ranks):
+            reading = Reading(workers=workers, reuse=True)
+            with Loader(splits, rows, order, reading, (rank, ranks)) as loader:
+                steps = []
+                for step in loader.steps(Position(11, 2, 0)):
+                    for sensor, own in step.batches.items():
+                        assert np.array_equal(own.rows, share(step.rows[sensor], (rank, ranks)))
+                        for row, image in zip(own.rows, own.images, strict=True):
+                            stored = pool[sensor]["image"][int(row)].as_py()
+                            # Bytes, so that NaN counts as equal to itself.
+                            whole = decode_image(stored, splits[sensor].layout)
+                            assert image.tobytes() == whole.tobytes()
+                        seen[sensor] += own.rows.tolist()
+                    steps.append(digest(step))
+                assert len(steps) == order.steps
+                assert [digest(s) for s in loader.steps(Position(11, 2, start))] == steps[start:]
+    for sensor, drawable in rows.items():
+        times = np.bincount(seen[sensor], minlength=sum(sizes[sensor]))[drawable]
+        total = len(drawable) if mixing == "proportional" else max(wanted.values())
         assert times.sum() == len(seen[sensor]) == total
         assert times.max() - times.min() <= 1
+
+
+def _at_most(sizes: list[int], count: int) -> list[int]:
+    """Return sizes cut off where their sum would pass `count`."""
+    edges = np.minimum(np.cumsum([0, *sizes]), count)
+    return np.diff(edges).tolist()
 
 
 class Slow:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections import Counter
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.sampling import WINDOW, Order, class_weights, draws
+from baselines.sampling import WINDOW, Order, Position, class_weights, draws
 from landmark.errors import InputError
 
 counts = st.dictionaries(st.sampled_from(["s1", "s2"]), st.integers(1, 90), min_size=1)
@@ -47,6 +49,20 @@ def test_a_step_is_a_function_of_seed_epoch_and_step_alone(
     a, b = first.batch(3, step), second.batch(3, step)
     assert list(a) == list(b)
     assert all(np.array_equal(a[sensor], b[sensor]) for sensor in a)
+
+
+def test_the_state_of_an_order_is_three_integers() -> None:
+    """Written down as JSON and read by another order, the remaining steps are the same."""
+    position = Position(seed=5, epoch=2, step=3)
+    text = json.dumps(dataclasses.asdict(position))
+    assert json.loads(text) == {"seed": 5, "epoch": 2, "step": 3}
+    again = Position(**json.loads(text))
+    first, second = (Order({"s1": 30, "s2": 11}, 4, place.seed) for place in (position, again))
+    for step in range(position.step):
+        first.batch(position.epoch, step)  # what came before leaves no trace
+    for step in range(again.step, second.steps):
+        whole, rest = first.batch(position.epoch, step), second.batch(again.epoch, step)
+        assert all(np.array_equal(whole[sensor], rest[sensor]) for sensor in whole)
 
 
 def test_epochs_seeds_and_sensors_are_shuffled_differently() -> None:

@@ -185,7 +185,8 @@ def test_train_baseline(
     module(monkeypatch, "baselines.training", train=call, TrainOptions=dict)
     options = (
         "--recipe multilabel --model resnet50 --run mine --resume --epochs 3 --batch 8 --seed 5 "
-        "--set pooling=cls --set lr=1e-4 --weights ssl4eo --tensorboard --checkpoint-every 60"
+        "--set pooling=cls --set lr=1e-4 --weights ssl4eo --tensorboard --checkpoint-every 60 "
+        "--reading-processes 2"
     )
     assert main.run(["train-baseline", str(tmp_path), *options.split()]) == 0
     given = {key: value for key, value in call.arguments[1].items() if value is not None}
@@ -201,6 +202,7 @@ def test_train_baseline(
         "weights": "ssl4eo",
         "tensorboard": True,
         "checkpoint_seconds": 60.0,
+        "reading_processes": 2,
     }
     assert "kept epoch 2, val mAP 0.500" in capsys.readouterr().out
 

@@ -212,8 +212,9 @@ def test_opening_reads_no_shard(harmonized: Path, monkeypatch: pytest.MonkeyPatc
     """A million rows are counted by the commit marks: no footer, no column is read."""
     reads: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("landmark.opened.ShardReader", lambda path: reads.append(path.name))
-        patch.setattr("landmark.opened.pq.read_table", lambda path, **_: reads.append(path.name))
+        for name in ("ShardReader", "pq.read_table"):
+            reader = f"landmark.opened_files.{name}"
+            patch.setattr(reader, lambda path, **_: reads.append(path.name))
         opened = landmark.dataset.open(harmonized)
         assert len(opened) == 4
     assert reads == []

@@ -16,6 +16,9 @@ from landmark.manifest import S2_BANDS
 from landmark.profiles import PROFILES, profiles_of, with_profile
 from landmark.schema import (
     BITSHUFFLE_LZ4,
+    BITSHUFFLE_LZ4HC,
+    SHUFFLE_LZ4,
+    SHUFFLE_ZSTD,
     ImageLayout,
     layout_of,
     patch_schema,
@@ -25,8 +28,9 @@ from landmark.schema import (
 
 S1, S2 = s1_layout(), s2_layout(S2_BANDS)
 LAYOUTS = [with_profile(layout, name) for layout in (S1, S2) for name in PROFILES]
-#: As schema version 1 wrote it.
+#: As schema version 1 wrote it, and as `training` was before lz4hc.
 OLD = replace(S1, codec=BITSHUFFLE_LZ4)
+OLD_S2 = replace(S2, codec=BITSHUFFLE_LZ4)
 
 
 def planes_of(layout: ImageLayout, seed: int = 0) -> list[np.ndarray]:
@@ -36,7 +40,7 @@ def planes_of(layout: ImageLayout, seed: int = 0) -> list[np.ndarray]:
     return [rng.integers(0, 4000, shape, dtype=np.uint16) for shape in layout.shapes]
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, OLD])
+@pytest.mark.parametrize("layout", [*LAYOUTS, OLD, OLD_S2])
 def test_every_profile_gives_its_planes_back_through_every_reader(layout: ImageLayout) -> None:
     planes = planes_of(layout)
     frame = encode_image(planes, layout)
@@ -69,7 +73,31 @@ def test_a_layout_knows_its_profiles() -> None:
     assert profiles_of(S1) == ("training",)
     assert profiles_of(with_profile(S2, "compact")) == ("storage", "compact")
     assert profiles_of(with_profile(S1, "compact")) == ("compact",)
-    assert profiles_of(OLD) == ()
+    assert profiles_of(S2) == ("training",)
+    assert profiles_of(OLD) == profiles_of(OLD_S2) == ()
+
+
+def test_each_codec_name_is_one_way_of_writing_for_good() -> None:
+    """Bytes of a fixed frame: a codec that changes needs a name of its own, or files mix ways."""
+    # Many levels of noise, so that level and block size show in the bytes.
+    rng = np.random.Generator(np.random.PCG64(5))
+    ramp = np.add.outer(np.arange(120), np.arange(120)) * 4
+    planes = [
+        (ramp[:rows, :columns] + (rng.integers(0, 1 << 8, (rows, columns)) >> band % 8)).astype(
+            np.uint16
+        )
+        for band, (rows, columns) in enumerate(S2.shapes)
+    ]
+    sizes = {
+        codec: len(encode_image(planes, replace(S2, codec=codec)))
+        for codec in (BITSHUFFLE_LZ4, BITSHUFFLE_LZ4HC, SHUFFLE_LZ4, SHUFFLE_ZSTD)
+    }
+    assert sizes == {
+        BITSHUFFLE_LZ4: 76719,
+        BITSHUFFLE_LZ4HC: 73875,
+        SHUFFLE_LZ4: 91556,
+        SHUFFLE_ZSTD: 79898,
+    }
 
 
 @settings(max_examples=40, deadline=None)

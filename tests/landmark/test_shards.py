@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import pickle
 import random
 import struct
@@ -20,7 +21,7 @@ from landmark.commits import Filtered, Hole, damage, read_mark
 from landmark.errors import LandmarkError
 from landmark.manifest import S2_BANDS
 from landmark.offsets import value_offsets
-from landmark.schema import ImageLayout, patch_schema, s1_layout, s2_layout
+from landmark.schema import ImageLayout, layout_of, patch_schema, s1_layout, s2_layout
 from landmark.shards import (
     ShardReader,
     commit_shard,
@@ -279,6 +280,23 @@ def test_files_other_tools_rewrote_give_the_same_images(
         assert frames == table["image"].take(list(range(0, 150, 11))).to_pylist()
 
 
+def test_a_rewritten_file_is_told_of_once_and_only_to_who_looks_closely(
+    table: pa.Table, shard: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "landmark")
+    path = tmp_path / "foreign.parquet"
+    pq.write_table(table, path, row_group_size=37, compression="zstd")
+    for place, told in ((shard, 0), (path, 1)):
+        caplog.clear()
+        with ShardReader(place) as reader:
+            for row in range(0, 150, 7):
+                reader.frame(row)
+        assert len(caplog.records) == told
+    (record,) = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert "foreign.parquet was rewritten by another tool" in record.getMessage()
+
+
 def test_a_flipped_byte_in_an_image_is_found_and_named(shard: Path) -> None:
     data = bytearray(shard.read_bytes())
     with ShardReader(shard) as reader:
@@ -380,6 +398,10 @@ def test_huggingface_datasets_reads_a_shard(
     )
     assert loaded.num_rows == 150
     assert loaded[77]["image"] == table["image"][77].as_py()
+    # The rest of the recipe in docs/reading.md: the layout is read from the file beside it.
+    layout = layout_of(pq.read_schema(shard).metadata)
+    image = decode_image(loaded[77]["image"], layout)
+    assert np.array_equal(image, decode_image(table["image"][77].as_py(), S2))
 
 
 def test_the_layout_is_in_the_file_for_any_reader(shard: Path) -> None:
