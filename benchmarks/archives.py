@@ -176,13 +176,15 @@ def _measure(
     dataset = Dataset(folder / "data")
     roots = open_roots(manifest, dataset)
     begun, cpu = time.monotonic(), cpu_seconds()
-    table = plan.make_plan(manifest, roots, Silent())
-    planned = Measurement(table.num_rows, cpu_seconds() - cpu, time.monotonic() - begun)
+    made = plan.make_plan(folder / "plan.parquet", manifest, roots, Silent())
+    planned = Measurement(
+        sum(made.shard_sizes().values()), cpu_seconds() - cpu, time.monotonic() - begun
+    )
     plans = {"ours": [planned]}
     rows = compare("archives", "plan", plans, "patches_per_cpu_s", lambda m: m.per_cpu_s)
     rows += compare("archives", "plan", plans, "cpu_s", lambda m: m.cpu_s)
     versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
-    sample = _sample(table, 100 if quick else 500)
+    sample = _sample(made, 100 if quick else 500)
     subjects: dict[str, Callable[[], Measurement]] = {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
         "rasterio-plain": timed(lambda: _plain(sample, archive)),
@@ -208,13 +210,13 @@ def _measure(
     return rows
 
 
-def _sample(table: pa.Table, per_sensor: int) -> dict[str, pa.Table]:
+def _sample(planned: plan.PlanFile, per_sensor: int) -> dict[str, pa.Table]:
     """Return neighbouring rows of one shard of each sensor, as a shard task has them."""
-    names = plan.shard_names(table)
+    names = list(planned.shard_sizes())
     found = {}
     for sensor in ("s1", "s2"):
         first = next(name for name in names if name.startswith(sensor))
-        found[sensor] = plan.shard_rows(table, first).slice(0, per_sensor)
+        found[sensor] = planned.shard_rows(first).slice(0, per_sensor)
     return found
 
 

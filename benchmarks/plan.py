@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -36,7 +37,7 @@ from landmark.manifest import (
     Sentinel1,
     Sentinel2,
 )
-from landmark.plan_summary import summarise
+from landmark.plan_summary import SUMMARY_COLUMNS, summarise
 from landmark.progress import Silent
 from landmark.scenes import SourceGrid
 from landmark.sources import open_roots
@@ -139,32 +140,30 @@ def _case(patches: int) -> dict[str, float]:
         roots = open_roots(manifest, Dataset(folder / "dataset"))
 
         def work() -> tuple[float, dict[str, float]]:
-            table = plan.make_plan(manifest, roots, Silent())
-            plan.write_plan(folder / "plan.parquet", table)
-            summary = summarise(table)
-            return summary.patches, {"candidates": table.num_rows, "scenes": summary.scenes}
+            made = plan.make_plan(folder / "plan.parquet", manifest, roots, Silent())
+            summary = summarise(made.groups(SUMMARY_COLUMNS))
+            candidates = sum(sum(counts.values()) for counts in summary.statuses.values())
+            return summary.patches, {"candidates": candidates, "scenes": summary.scenes}
 
         done = recording.timed(work)()
         peak = recording.peak_mb()
         written = (folder / "plan.parquet").stat().st_size
-        checked = _check(plan.read_plan(folder / "plan.parquet"), grids)
+        checked = _check(plan.PlanFile(folder / "plan.parquet"), grids)
     return {
         "patches": done.amount, "cpu_s": done.cpu_s, "wall_s": done.wall_s, "peak_mb": peak,
         "plan_bytes": written, "checked": checked, **done.values,
     }  # fmt: skip
 
 
-def _check(table: pa.Table, grids: dict[str, SourceGrid]) -> int:
+def _check(planned: plan.PlanFile, grids: dict[str, SourceGrid]) -> int:
     """Count cells of some scenes anew, one by one, and compare; return how many were compared."""
     generator = np.random.default_rng(7)
     compared = 0
-    item = table.column("item").to_pylist()
     rows: dict[str, set[tuple[float, float]]] = {}
-    chosen = set(generator.choice(sorted(grids), min(6, len(grids)), replace=False).tolist())
-    x, y = table.column("x_min").to_numpy(), table.column("y_max").to_numpy()
-    for index, name in enumerate(item):
-        if name in chosen:
-            rows.setdefault(name, set()).add((float(x[index]), float(y[index])))
+    chosen = generator.choice(sorted(grids), min(6, len(grids)), replace=False).tolist()
+    for table in planned.groups(["item", "x_min", "y_max"]):
+        for row in table.filter(pc.is_in(table["item"], pa.array(chosen))).to_pylist():
+            rows.setdefault(row["item"], set()).add((row["x_min"], row["y_max"]))
     for name in sorted(chosen):
         _, grid, ground = _grids(int(name.split("-")[1]))[name]
         ground = ground.buffer(sampling.FOOTPRINT_TOLERANCE_M, join_style="mitre")
