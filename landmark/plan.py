@@ -39,6 +39,8 @@ from landmark.schema import geo_metadata
 from landmark.sources import Roots
 from landmark.stac_items import open_area
 
+#: Of the file that scenes' texts wait in.
+_BUFFER_BYTES = 1 << 20
 #: Columns with few distinct values; ids, coordinates and outlines gain nothing by a dictionary.
 _DICTIONARIES = [
     "status", "reason", "sensor", "platform", "datetime", "frame", "epsg", "mgrs", "orbit_state",
@@ -104,7 +106,7 @@ def staged_plan(
     As `make_plan`; an error in between leaves `path` as it was.
     """
     with atomic_path(path) as temporary:
-        with tempfile.TemporaryFile(dir=path.parent) as texts:
+        with tempfile.TemporaryFile(dir=path.parent, buffering=_BUFFER_BYTES) as texts:
             found = _find(manifest, roots, progress, answers, texts)
             sampler = Sampler(manifest.sampling, roots, manifest.seed)
             decisions = decide(found.cells, found.scenes, manifest, limit, sampler)

@@ -17,7 +17,7 @@ from landmark.scene_table import SceneTable
 #: Rows of a row group at most, and bytes of the texts of its scenes: where each row is a scene of
 #: its own, as in archives, those are most of it.
 GROUP_ROWS = 65_536
-GROUP_TEXT_BYTES = 32 << 20
+GROUP_TEXT_BYTES = 8 << 20
 PLAN_SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),

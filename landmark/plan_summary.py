@@ -177,9 +177,16 @@ def _whole_scenes(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
         cut = int(others[-1]) + 1 if len(others) else 0
         if cut:
             yield rows.slice(0, cut)
-        held = rows.slice(cut)
+        held = _of_one_scene(rows.slice(cut))
     if held is not None:
         yield held
+
+
+def _of_one_scene(rows: pa.Table) -> pa.Table:
+    """Return rows of one scene without the texts of others, which would be carried on and on."""
+    text = rows["scene"][0].as_py()
+    scene = pa.DictionaryArray.from_arrays(np.zeros(rows.num_rows, dtype=np.int32), [text])
+    return rows.set_column(rows.schema.get_field_index("scene"), rows.schema.field("scene"), scene)
 
 
 def _cost(kept: pa.Table) -> _Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,8 +60,7 @@ def complete_scenes(
     """
     progress.start("headers", total)
     differing, first = 0, None
-    complete = partial(_complete, manifest=manifest, roots=roots)
-    for done in map_ahead(complete, scenes, READERS):
+    for done in _completed(scenes, manifest, roots):
         if _differs(done.scene):
             differing, first = differing + 1, first or done.scene
         progress.advance(holes=int(done.status == UNREADABLE))
@@ -71,6 +71,20 @@ def complete_scenes(
             f"{differing} items state another CRS than their files, which are believed "
             f"(first: {first.item}, EPSG:{first.epsg}, file EPSG:{first.grid.epsg})"
         )
+
+
+def _completed(scenes: Iterable[Scene], manifest: Manifest, roots: Roots) -> Iterator[Completed]:
+    complete = partial(_complete, manifest=manifest, roots=roots)
+    for known, some in itertools.groupby(scenes, partial(_is_known, roots=roots)):
+        if known:  # threads cost more than they bring where no file has to be waited for
+            yield from map(Completed, some)
+        else:
+            yield from map_ahead(complete, some, READERS)
+
+
+def _is_known(scene: Scene, roots: Roots) -> bool:
+    """Return whether an archive's own index said all there is to know."""
+    return scene.grid is not None and roots.root(scene.sensor).kind == "archive"
 
 
 def _differs(scene: Scene) -> bool:
