@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from landmark import plan_rows, plan_summary
 from landmark.plan_summary import summarise
 from landmark.scenes import Scene
 from tests.landmark.made_plans import made_catalog, make, make_file
@@ -80,3 +81,19 @@ def test_hosts_limits_bound_the_time(catalog: Path, tmp_path: Path) -> None:
     limited = summarise([table.set_column(index, "scene", column)])
     assert limited.estimate["32"] >= round(limited.requests / 30.0, 1) - 0.2
     assert limited.estimate["32"] > summarise([table]).estimate["32"]
+
+
+def test_parts_are_cut_between_scenes_and_carry_no_texts_of_scenes_before(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_rows, "GROUP_ROWS", 7)
+    made = make_file(both(catalog), tmp_path)
+    parts = list(plan_summary._whole_scenes(made.groups(kept=True)))
+    items = [set(part["item"].to_pylist()) for part in parts]
+    assert sorted(item for one in items for item in one) == [
+        "s1-wide", "s2-june", "s2-left", "s2-right"
+    ]  # fmt: skip
+    for part in parts:
+        assert len(part["scene"].combine_chunks().dictionary) <= 3
+    kept = made.table(kept=True)
+    assert pa.concat_tables(parts).unify_dictionaries().to_pylist() == kept.to_pylist()
