@@ -22,7 +22,7 @@ from baselines.documents import SENSORS
 from landmark.commits import atomic_path
 from landmark.dataset import Dataset
 from landmark.errors import InputError
-from landmark.plan import kept_scenes, read_plan
+from landmark.plan_file import PlanFile
 from landmark.progress import Progress
 from landmark.shards import ShardReader
 from landmark.taxonomy import CRISIS_MASK, bit, names_of
@@ -85,7 +85,7 @@ def source_shortcuts(root: Path, progress: Progress) -> tuple[Shortcut, ...]:
     """
     dataset = Dataset(root)
     dataset.require(dataset.index, "harmonize")
-    units = {scene.item: scene.unit for scene in kept_scenes(read_plan(dataset.plan))}
+    units = {scene.item: scene.unit for scene in PlanFile(dataset.plan).kept_scenes()}
     table: list[Shortcut] = []
     progress.start("statistics", 2 * len(SENSORS))
     for sensor in SENSORS:

@@ -188,7 +188,8 @@ def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]
             rows += compare("archives", name, runs_of, "peak_mb", lambda m: m.values["peak_mb"])
     manifest = manifest_of(small)
     roots = open_roots(manifest, Dataset(folder / "data"))
-    sample = _sample(plan.make_plan(manifest, roots, Silent()), _per_sensor(patches))
+    planned = plan.make_plan(folder / "plan.parquet", manifest, roots, Silent())
+    sample = _sample(planned, _per_sensor(patches))
     subjects: dict[str, Callable[[], Measurement]] = {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
         "rasterio-plain": timed(lambda: _plain(sample, small)),
@@ -206,13 +207,13 @@ def _per_sensor(patches: int) -> int:
     return min(_SAMPLE, patches // 20)
 
 
-def _sample(table: pa.Table, per_sensor: int) -> dict[str, pa.Table]:
+def _sample(planned: plan.PlanFile, per_sensor: int) -> dict[str, pa.Table]:
     """Return neighbouring rows of one shard of each sensor, as a shard task has them."""
-    names = plan.shard_names(table)
+    names = list(planned.shard_sizes())
     found = {}
     for sensor in ("s1", "s2"):
         first = next(name for name in names if name.startswith(sensor))
-        found[sensor] = plan.shard_rows(table, first).slice(0, per_sensor)
+        found[sensor] = planned.shard_rows(first).slice(0, per_sensor)
     return found
 
 
@@ -273,7 +274,7 @@ def _convert(archive: Path, *, whole: bool) -> None:
         cpu, wall = cpu_seconds(), time.monotonic()
         planned = fetch(manifest, root, FetchOptions(plan_only=True), Silent()).plan
         note("plan", planned.patches, cpu, wall)
-        shards = len(plan.shard_names(pq.read_table(Dataset(root).plan)))
+        shards = len(plan.PlanFile(Dataset(root).plan).shard_sizes())
         part = None if whole or shards <= _SHARDS else (1, -(-shards // _SHARDS))
         cpu, wall = cpu_seconds(), time.monotonic()
         summary = fetch(manifest, root, FetchOptions(workers=2, part=part), Silent())

@@ -26,6 +26,11 @@ class FileAccess(Model):
     token_url: str = Field(
         "", description="Token service of `sas`: TOKEN_URL/CONTAINER gives {token, msft:expiry}."
     )
+    connections: int = Field(
+        0,
+        ge=0,
+        description="Connections at once a host allows, all processes together; 0: any number.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -13,50 +13,29 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from landmark.candidates import Candidates
-from landmark.choosing import KEEP, Choice
+from landmark.candidates import Candidates, Places
 from landmark.errors import InputError
 from landmark.grid import SIZE_M, Frame
+from landmark.pairing import expand
 from landmark.rasters import FRAME_PIXELS, class_counts
 from landmark.sampling import cell_hashes, from_degrees
 from landmark.sampling_rules import AroundEvents, Sampling, Strata
 from landmark.sources import Roots
 from landmark.vectors import Feature, read_polygons
+from landmark.verdicts import Verdicts
 
 _DAY_S = 86_400
 #: Edges of event outlines are cut to this before they are projected, degrees.
 _EDGE_DEGREES = 0.05
 #: Frames counted on a label raster at once.
 _COUNTED = 4096
+#: Names hashed at once.
+_HASHED = 1 << 16
 UNSAMPLED = "unsampled"
-
-
-class Verdicts:
-    """Status and reason of each candidate: a number into a list of the distinct ones."""
-
-    def __init__(self, choices: Sequence[Choice], scene: NDArray[np.int32]) -> None:
-        self._texts: dict[tuple[str, str], int] = {(KEEP, ""): 0}
-        codes = [self.code(choice.status, choice.reason) for choice in choices]
-        self.codes = np.array(codes, dtype=np.int32)[scene]
-
-    def code(self, status: str, reason: str) -> int:
-        """Return the number of a status and reason."""
-        return self._texts.setdefault((status, reason), len(self._texts))
-
-    @property
-    def keep(self) -> NDArray[np.bool_]:
-        """Which candidates are kept so far."""
-        return self.codes == 0
-
-    def columns(self, order: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
-        """Return status and reason in an order of rows."""
-        indices = pa.array(self.codes[order])
-        statuses = pa.array([status for status, _ in self._texts], pa.string())
-        reasons = pa.array([reason for _, reason in self._texts], pa.string())
-        return statuses.take(indices), reasons.take(indices)
 
 
 class Sampler:
@@ -77,7 +56,7 @@ class Sampler:
 
         Args:
             cells: Candidate patches.
-            time_s: Acquisition of each, seconds since 1970.
+            time_s: Acquisition of each scene, seconds since 1970.
             verdicts: Changed in place.
 
         Raises:
@@ -96,35 +75,34 @@ class Sampler:
             drop(~near, "far from all events")
             drop(~timely, "outside the windows of the events near it")
         if rules.every > 1:
-            drop(~on_stride(cells.column, cells.row, rules.every), f"every {rules.every} cells")
+            on = on_stride(cells.places.column, cells.places.row, rules.every)
+            drop(~on[cells.place], f"every {rules.every} cells")
         if rules.strata is not None:
             drop(~self._in_strata(cells, verdicts.keep, rules.strata), "its stratum is full")
         if rules.count is not None:
             frames = np.unique(cells.frame[verdicts.keep])
-            hashes = self._hashes(cells)[frames]
-            chosen = np.zeros(len(cells.names), dtype=bool)
+            hashes = hashes_of(cells, self._seed)[frames]
+            chosen = np.zeros(len(cells.places.names), dtype=bool)
             chosen[frames[lowest(hashes, rules.count)]] = True
             drop(~chosen[cells.frame], f"count {rules.count}")
-
-    def _hashes(self, cells: Candidates) -> NDArray[np.uint64]:
-        return cell_hashes(cells.names, self._seed)
 
     def _listed(self, cells: Candidates) -> NDArray[np.bool_]:
         names = list(self._rules.cells)
         if self._rules.cells_file is not None:
             names += _read_names(self._rules.cells_file)
         wanted = {_cell_of(name) for name in names}
-        found = [name in wanted for name in cells.names]
-        if not any(found):
+        listed = pa.array(sorted(wanted), pa.string())
+        found = pc.is_in(cells.places.names, listed).to_numpy(zero_copy_only=False)
+        if not found.any():
             raise InputError(
                 f"sampling.cells: none of the {len(wanted)} cells listed is in the area and a "
                 f"scene (first: {names[0] if names else 'none'})"
             )
-        missing = len(wanted) - sum(found)
+        missing = len(wanted) - int(found.sum())
         if missing:
             self.notes.append(f"{missing} of {len(wanted)} cells listed have no scene")
-        listed: NDArray[np.bool_] = np.array(found)[cells.frame]
-        return listed
+        chosen: NDArray[np.bool_] = found[cells.frame]
+        return chosen
 
     def _at_events(
         self, cells: Candidates, time_s: NDArray[np.int64]
@@ -135,7 +113,8 @@ class Sampler:
         for rule in self._rules.events:
             events = read_polygons(self._roots.label_path(rule.file), points=True).features
             windows = [_windows(event, rule, number) for number, event in enumerate(events)]
-            row, event = _close(cells, [one.geometry for one in events], rule.radius_m)
+            links = _close(cells.places, [one.geometry for one in events], rule.radius_m)
+            row, event = expand(cells.place, *links)
             near[row] = True
             for number in np.unique(event).tolist():
                 mine = row[event == number]
@@ -144,8 +123,8 @@ class Sampler:
                     timely[mine] = True
                     continue
                 for first, last in spans:
-                    inside = (time_s[mine] >= first) & (time_s[mine] < last)
-                    timely[mine[inside]] = True
+                    moment = time_s[cells.scene[mine]]
+                    timely[mine[(moment >= first) & (moment < last)]] = True
         return near, timely
 
     def _in_strata(
@@ -156,22 +135,16 @@ class Sampler:
         paths = [self._roots.label_path(path) for path in rule.rasters]
         shares: dict[int, NDArray[np.float64]] = {}
         for start in range(0, len(rows), _COUNTED):
-            part = rows[start : start + _COUNTED]
-            squares = [
-                Frame(cells.names[f], int(e), float(x), float(y))
-                for f, e, x, y in zip(
-                    cells.frame[part], cells.epsg[part], cells.x_min[part], cells.y_max[part],
-                    strict=True,
-                )
-            ]  # fmt: skip
-            found = class_counts(paths, squares, nodata=rule.nodata)
+            part = cells.place[rows[start : start + _COUNTED]]
+            found = class_counts(paths, _frames(cells.places, part), nodata=rule.nodata)
             for column, code in enumerate(found.codes.tolist()):
                 share = shares.setdefault(code, np.zeros(len(rows)))
                 share[start : start + len(part)] = found.counts[:, column] / FRAME_PIXELS
         codes = sorted(shares)
         present = np.stack([shares[code] >= rule.min_share for code in codes], axis=1)
-        chosen = rare_first(present, self._hashes(cells)[frames], rule.per_code)
-        picked = np.zeros(len(cells.names), dtype=bool)
+        hashes = hashes_of(cells, self._seed)[frames]
+        chosen = rare_first(present, hashes, rule.per_code)
+        picked = np.zeros(len(cells.places.names), dtype=bool)
         picked[frames[chosen]] = True
         short = [c for c, n in zip(codes, present.sum(axis=0).tolist(), strict=True)
                  if 0 < n < rule.per_code]  # fmt: skip
@@ -181,6 +154,13 @@ class Sampler:
             )
         sampled: NDArray[np.bool_] = picked[cells.frame]
         return sampled
+
+
+def hashes_of(cells: Candidates, seed: int) -> NDArray[np.uint64]:
+    """Return a number for each frame name of some candidates, as `cell_hashes` does."""
+    names = cells.places.names
+    starts = range(0, len(names), _HASHED)
+    return cell_hashes((n for at in starts for n in names.slice(at, _HASHED).to_pylist()), seed)
 
 
 def on_stride(
@@ -220,14 +200,20 @@ def rare_first(
     return np.flatnonzero(chosen)
 
 
+def _frames(places: Places, chosen: NDArray[np.int32]) -> list[Frame]:
+    names = places.names.take(pa.array(places.frame[chosen])).to_pylist()
+    columns = (values[chosen].tolist() for values in (places.epsg, places.x_min, places.y_max))
+    return [Frame(*row) for row in zip(names, *columns, strict=True)]
+
+
 def _close(
-    cells: Candidates, geometries: Sequence[shapely.Geometry], radius_m: float
+    places: Places, geometries: Sequence[shapely.Geometry], radius_m: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (candidate, event) of all pairs within a radius, in m of the cell's CRS."""
-    rows, numbers = [], []
+    """Return (place, event) of all pairs within a radius, in m of the place's CRS, by place."""
+    found, numbers = [], []
     dense = [shapely.segmentize(one, _EDGE_DEGREES) for one in geometries]
-    for epsg in np.unique(cells.epsg).tolist():
-        members = np.flatnonzero(cells.epsg == epsg)
+    for epsg in np.unique(places.epsg).tolist():
+        members = np.flatnonzero(places.epsg == epsg)
         local, known = [], []
         for number, one in enumerate(dense):
             moved = shapely.transform(one, _mover(epsg))
@@ -236,14 +222,16 @@ def _close(
                 known.append(number)
         if not local:
             continue
-        x, y = cells.x_min[members], cells.y_max[members]
+        x, y = places.x_min[members], places.y_max[members]
         boxes = shapely.box(x, y - SIZE_M, x + SIZE_M, y)
-        found = shapely.STRtree(local).query(boxes, predicate="dwithin", distance=radius_m)
-        rows.append(members[found[0]])
-        numbers.append(np.array(known)[found[1]])
-    if not rows:
+        near = shapely.STRtree(local).query(boxes, predicate="dwithin", distance=radius_m)
+        found.append(members[near[0]])
+        numbers.append(np.array(known)[near[1]])
+    if not found:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    return np.concatenate(rows), np.concatenate(numbers)
+    place, event = np.concatenate(found), np.concatenate(numbers)
+    order = np.argsort(place, kind="stable")
+    return place[order], event[order]
 
 
 def _mover(epsg: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from landmark import clusters, jobs, plan
+from landmark import clusters, jobs
 from landmark.answers import Answers
 from landmark.commits import remove_committed, sweep_shard, sweep_temporaries, write_atomic
 from landmark.dataset import Dataset
@@ -21,9 +19,17 @@ from landmark.ledger import Committed, committed_shards, readable_mark, write_vi
 from landmark.locks import run_lock
 from landmark.manifest import Manifest
 from landmark.manifest_file import diff, dump_manifest, load_manifest
-from landmark.patches import FetchTask, abandon_shard, fetch_shard, shard_fingerprint
+from landmark.patches import (
+    FINGERPRINTED,
+    FetchTask,
+    abandon_shard,
+    fetch_shard,
+    shard_fingerprint,
+)
+from landmark.plan import staged_plan
 from landmark.plan_changes import plan_changes
-from landmark.plan_summary import PlanSummary, summarise
+from landmark.plan_file import PlanFile
+from landmark.plan_summary import SUMMARY_COLUMNS, PlanSummary, summarise
 from landmark.progress import Progress
 from landmark.replanning import keep_unchanged, sweep_parked
 from landmark.sources import Roots, open_roots
@@ -122,13 +128,14 @@ def fetch(
         with run_lock(dataset.cache, name):
             roots = open_roots(manifest, dataset, progress)
             begun = time.monotonic()
-            table = _planned(manifest, dataset, roots, options, progress)
-            summary = summarise(table, plan_seconds=time.monotonic() - begun)
+            plan = _planned(manifest, dataset, roots, options, progress)
+            groups = plan.groups(SUMMARY_COLUMNS)
+            summary = summarise(groups, plan_seconds=time.monotonic() - begun)
             if options.locked:
-                _check_upstream(table, roots)
+                _check_upstream(plan, roots)
             if options.plan_only:
                 return FetchSummary(plan=summary, seconds=time.monotonic() - started)
-            return _run(manifest, dataset, table, summary, options, allowed, progress, started)
+            return _run(manifest, dataset, plan, summary, options, allowed, progress, started)
     except InputError:
         # What was downloaded is kept: it may be 100 GB, and the manifest is quickly mended.
         if fresh and not (dataset.cache / "archives").exists():
@@ -172,37 +179,35 @@ def _parse_max_failed(text: str) -> tuple[float, bool]:
 
 def _planned(
     manifest: Manifest, dataset: Dataset, roots: Roots, options: FetchOptions, progress: Progress
-) -> pa.Table:
+) -> PlanFile:
     """Return the plan: the one on disk where it is this manifest's, else a new one."""
     exists = dataset.plan.exists() and dataset.manifest.exists()
     if exists and not options.replan:
         _check_same_manifest(manifest, dataset)
-        table = plan.read_plan(dataset.plan)
-        limit = plan.limit_of(table)
+        limit = PlanFile(dataset.plan).limit()
         if options.limit is not None and limit != options.limit:
             raise InputError(
                 f"--limit {options.limit}: {dataset.root} was planned with "
                 f"{'no limit' if limit is None else f'--limit {limit}'}; add --replan"
             )
-        return table
-    if options.locked:
-        return plan.read_plan(dataset.plan)
-    answers = Answers(dataset.cache / "answers", refresh=options.refresh)
-    table = plan.make_plan(manifest, roots, progress, limit=options.limit, answers=answers)
-    if exists:
-        for line in _changes(dataset, table):
-            progress.note(line)
-        keep_unchanged(dataset, _fingerprints(manifest, table))
-    plan.write_plan(dataset.plan, table)
-    # The manifest is the plan's commit mark: a plan without it is made again.
-    write_atomic(dataset.manifest, dump_manifest(manifest))
-    return table
+    elif not options.locked:
+        answers = Answers(dataset.cache / "answers", refresh=options.refresh)
+        with staged_plan(
+            dataset.plan, manifest, roots, progress, limit=options.limit, answers=answers
+        ) as new:
+            if exists:
+                for line in _changes(dataset, new):
+                    progress.note(line)
+                keep_unchanged(dataset, _fingerprints(manifest, new))
+        # The manifest is the plan's commit mark: a plan without it is made again.
+        write_atomic(dataset.manifest, dump_manifest(manifest))
+    return PlanFile(dataset.plan)
 
 
-def _changes(dataset: Dataset, table: pa.Table) -> list[str]:
+def _changes(dataset: Dataset, new: PlanFile) -> list[str]:
     """Return what a new plan changes, in words; nothing where the old one cannot be read."""
     try:
-        return plan_changes(plan.read_plan(dataset.plan), table).lines()
+        return plan_changes(PlanFile(dataset.plan), new).lines()
     except InputError:
         return []
 
@@ -216,28 +221,31 @@ def _check_same_manifest(manifest: Manifest, dataset: Dataset) -> None:
         )
 
 
-def _check_upstream(table: pa.Table, roots: Roots) -> None:
-    changes = upstream_changes(plan.kept_scenes(table), roots)
+def _check_upstream(plan: PlanFile, roots: Roots) -> None:
+    changes = upstream_changes(plan.kept_scenes(), roots)
     if changes:
         more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
         raise LandmarkError(f"--locked: changed upstream: {'; '.join(changes[:3])}{more}")
 
 
-def _fingerprints(manifest: Manifest, table: pa.Table) -> dict[str, str]:
-    return {name: shard_fingerprint(manifest, rows) for name, rows in plan.iter_shards(table)}
+def _fingerprints(manifest: Manifest, plan: PlanFile) -> dict[str, str]:
+    """Return the fingerprint of each shard, shards in order."""
+    shards = plan.shards(FINGERPRINTED)
+    found = {name: shard_fingerprint(manifest, rows) for name, rows in shards}
+    return dict(sorted(found.items()))
 
 
 def _run(
     manifest: Manifest,
     dataset: Dataset,
-    table: pa.Table,
+    plan: PlanFile,
     summary: PlanSummary,
     options: FetchOptions,
     allowed: tuple[float, bool],
     progress: Progress,
     started: float,
 ) -> FetchSummary:
-    fingerprints = _fingerprints(manifest, table)
+    fingerprints = _fingerprints(manifest, plan)
     names = list(fingerprints)
     if options.part is not None:
         names = names[options.part[0] - 1 :: options.part[1]]
@@ -246,7 +254,7 @@ def _run(
         sweep_parked(dataset)
         _remove_unplanned(dataset, fingerprints)
     todo = [n for n in names if not _is_whole(dataset, n, fingerprints[n], options.retry_failed)]
-    sizes = plan.shard_sizes(table)
+    sizes = plan.shard_sizes()
     made: list[str] = []
     progress.start("fetch", sum(sizes[name] for name in todo))
     root, processes = str(dataset.root.resolve()), _processes(options)

@@ -24,10 +24,9 @@ from landmark.cog.blocks import (
 )
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import Frame
-from landmark.opening import is_remote, open_image, reading
+from landmark.opening import is_remote, open_signed, reading
 from landmark.placing import corner
 from landmark.signing import Signed
-from landmark.throttle import shared_throttle
 from landmark.warping import Source, Transformers, shifted, source_window
 
 #: Patches per side that a window spans at least: 960 px at 10 m.
@@ -84,12 +83,9 @@ def _attempt(
     band: Band, frames: Mapping[int, Frame], name: str, sign: Callable[[], Signed] | None
 ) -> tuple[dict[int, Cut], dict[int, str]]:
     signed = Signed(band.path) if sign is None else sign()
-    if is_remote(band.path):
-        # GDAL keeps no limits: at least no file is opened while its host asks for patience.
-        shared_throttle().acquire(signed.url)
     cuts: dict[int, Cut] = {}
     causes: dict[int, str] = {}
-    with open_image(signed.url, name, signed.headers, band.scene.grid) as source:
+    with open_signed(signed, name, band.scene.grid) as source:
         check_source(band, source, name)
         for found, failed in _read(band, source, frames, name):
             cuts.update(found)

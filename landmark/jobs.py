@@ -8,7 +8,8 @@ What comes back is small: a number or a line, never pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -111,3 +112,24 @@ def _outcome(task: Task, future: Future[Value]) -> Outcome[Task, Value]:
     if error is None:
         return Outcome(task, value=future.result())
     return Outcome(task, error=error)
+
+
+def map_ahead(
+    function: Callable[[Task], Value], items: Iterable[Task], threads: int
+) -> Iterator[Value]:
+    """Yield `function(item)` for all items, in their order, worked on by some threads.
+
+    Items are taken only a few ahead of what is yielded, so an endless supply needs no memory.
+    What a call raises is raised in its turn; what has not begun then is dropped.
+    """
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="landmark")
+    under_way: deque[Future[Value]] = deque()
+    try:
+        for item in items:
+            under_way.append(executor.submit(function, item))
+            if len(under_way) >= _AHEAD * threads:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -14,6 +14,8 @@ from rasterio.errors import RasterioError
 from landmark import hdf5
 from landmark.errors import InputError, LandmarkError
 from landmark.scenes import SourceGrid
+from landmark.signing import Signed
+from landmark.throttle import shared_throttle
 
 # Directory listings and sidecar probes cost requests and can change what a file means; GDAL has
 # no time limits or retries of its own by default. A total time limit would also cut slow but
@@ -32,12 +34,38 @@ GDAL_OPTIONS: dict[str, Any] = {
 }
 
 
+#: GDAL's parallel range requests and decoding threads open connections of their own.
+_ONE_CONNECTION = {"GDAL_HTTP_MULTIRANGE": "SERIAL", "GDAL_NUM_THREADS": 1}
+
+
+@contextlib.contextmanager
+def open_signed(signed: Signed, name: str, grid: SourceGrid | None = None) -> Iterator[Any]:
+    """Open what a signer gave, keeping to its host's limits as far as GDAL lets us.
+
+    GDAL keeps none itself: no file is opened while its host asks for patience. Where a host
+    allows few connections, no more files than that are open at once, each read through one.
+
+    Args:
+        signed: What to open.
+        name: What errors call it: never the signed URL.
+        grid: As for `open_image`, which see.
+    """
+    throttle = shared_throttle()
+    with throttle.connection(signed.url, signed.connections):
+        if is_remote(signed.url):
+            throttle.acquire(signed.url)
+        more = _ONE_CONNECTION if signed.connections else {}
+        with open_image(signed.url, name, signed.headers, grid, more) as source:
+            yield source
+
+
 @contextlib.contextmanager
 def open_image(
     path: str,
     name: str = "",
     headers: Mapping[str, str] | None = None,
     grid: SourceGrid | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Open a file or URL; errors become one line that names it.
 
@@ -46,6 +74,7 @@ def open_image(
         name: What errors call it; "" for the path.
         headers: To send with each request for a URL.
         grid: Where an array of an HDF5 file lies; other files state it themselves.
+        more: Settings of GDAL beside ours.
 
     Raises:
         InputError: A local file cannot be opened.
@@ -55,7 +84,7 @@ def open_image(
         with hdf5.open_image(path, grid) as array:
             yield array
         return
-    with rasterio.Env(**gdal_options(path, headers)):
+    with rasterio.Env(**gdal_options(path, headers), **(more or {})):
         try:
             source = rasterio.open(path)
         except RasterioError as error:

@@ -68,7 +68,7 @@ def _nearest(
     links = _links(
         (epsg[mine], x_min[mine], y_max[mine]), (epsg[theirs], x_min[theirs], y_max[theirs])
     )
-    row, place = _expand(own_place, *links)  # each own patch with each place it may find others at
+    row, place = expand(own_place, *links)  # each own patch with each place it may find others at
     if not len(row):
         return np.full(len(own), NO_PARTNER, dtype=np.int64)
     order = np.lexsort((rank[other], time_s[other], other_place))
@@ -125,10 +125,16 @@ def _links(own: Places, other: Places) -> tuple[NDArray[np.int64], NDArray[np.in
     return linked[0], linked[1]
 
 
-def _expand(
-    place: NDArray[np.int64], own: NDArray[np.int64], other: NDArray[np.int64]
+def expand(
+    place: NDArray[np.integer], own: NDArray[np.int64], other: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (row, other place) for each row and each place linked to the row's own place."""
+    """Return (row, other) for each row and each thing linked to the row's place.
+
+    Args:
+        place: Place of each row.
+        own: Place of each link, in ascending order.
+        other: What it links to.
+    """
     start = np.searchsorted(own, place)
     count = np.searchsorted(own, place, side="right") - start
     row = np.repeat(np.arange(len(place)), count)

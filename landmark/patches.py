@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from landmark import plan
 from landmark.commits import Filtered, Hole, hash_bytes, hash_json
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
@@ -22,6 +21,7 @@ from landmark.manifest import Manifest
 from landmark.manifest_file import load_manifest
 from landmark.opening import is_remote
 from landmark.pixels import PatchPixels, iter_patches
+from landmark.plan_file import PlanFile
 from landmark.progress import Silent
 from landmark.radiometry import class_fraction
 from landmark.scenes import Scene
@@ -37,8 +37,10 @@ _PAUSE_S = 2.0
 #: SCL class of snow and ice.
 SNOW_CLASSES = (11,)
 
-#: The plan columns a patch's bytes depend on (`scene` is added by its hash).
-_FINGERPRINTED = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
+#: The plan columns a patch's bytes depend on, beside its scene.
+_OF_ROW = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
+#: What `shard_fingerprint` needs of a plan.
+FINGERPRINTED = ("sensor", "scene", *_OF_ROW)
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,17 @@ def shard_fingerprint(manifest: Manifest, rows: pa.Table) -> str:
     with their scenes. Two plans that give the same rows give the same fingerprint.
     """
     sensor = rows.column("sensor")[0].as_py()
-    scenes = rows.column("scene").to_pylist()
-    hashes = {text: hash_bytes(text.encode()) for text in set(scenes)}
-    columns = [rows.column(name).to_pylist() for name in _FINGERPRINTED]
+    scenes = rows.column("scene").combine_chunks()
+    used = scenes.indices.unique().to_pylist()
+    hashes = {index: hash_bytes(scenes.dictionary[index].as_buffer()) for index in used}
+    columns = [rows.column(name).to_pylist() for name in _OF_ROW]
     return hash_json(
         {
             "schema": SCHEMA_VERSION,
             "layout": image_layout(manifest, sensor).to_dict(),
             "rules": manifest.patches.model_dump(mode="json", exclude={"share"}),
             "rows": list(zip(*columns, strict=True)),
-            "scenes": [hashes[text] for text in scenes],
+            "scenes": [hashes[index] for index in scenes.indices.to_pylist()],
         }
     )
 
@@ -107,7 +110,7 @@ def fetch_shard(task: FetchTask) -> int:
     dataset = Dataset(Path(task.root))
     manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset, Silent())
-    rows = plan.read_shard_rows(dataset.plan, task.shard)
+    rows = PlanFile(dataset.plan).shard_rows(task.shard)
     content = make_patches(rows, manifest, roots)
     commit_shard(
         dataset.patch_shard(task.shard),
@@ -126,7 +129,7 @@ def abandon_shard(task: FetchTask, cause: str) -> int:
     """
     dataset = Dataset(Path(task.root))
     manifest = load_manifest(str(dataset.manifest))
-    rows = plan.read_shard_rows(dataset.plan, task.shard)
+    rows = PlanFile(dataset.plan).shard_rows(task.shard)
     layout = image_layout(manifest, rows.column("sensor")[0].as_py())
     holes = [Hole(patch_id, "worker", cause, 1) for patch_id in rows["patch_id"].to_pylist()]
     commit_shard(

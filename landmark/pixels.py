@@ -23,7 +23,7 @@ from landmark.codec import SCL_SIDE, replicate
 from landmark.cog.client import HttpClient
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
-from landmark.opening import is_remote, open_image, reading
+from landmark.opening import is_remote, open_image, open_signed, reading
 from landmark.radiometry import valid_fraction
 from landmark.scenes import Scene, SourceGrid
 from landmark.schema import ImageLayout
@@ -88,7 +88,7 @@ def read_header(
                 max(blocks.block_width, blocks.block_height),
             )
         signed = Signed(path) if opened.sign is None else opened.sign()
-        source = stack.enter_context(open_image(signed.url, path, signed.headers, grid))
+        source = stack.enter_context(open_signed(signed, path, grid))
         epsg = source.crs.to_epsg() if source.crs is not None else None
         if epsg is None:
             raise InputError(
@@ -144,7 +144,7 @@ def low_percentiles(
     for asset in scene.bands:
         path = resolve(asset.href)
         signed = Signed(path) if signer is None or not is_remote(path) else signer.sign(path)
-        with open_image(signed.url, path, signed.headers, scene.grid) as source:
+        with open_signed(signed, path, scene.grid) as source:
             shrink = max(1.0, max(source.shape) / _OVERVIEW_PIXELS)
             shape = tuple(max(1, math.ceil(size / shrink)) for size in source.shape)
             with reading(signed.url, path):

@@ -1,44 +1,46 @@
 """The plan: one row per candidate patch, kept or not and why. The lockfile of a dataset.
 
 `plan.parquet` is a GeoParquet file. It is a function of the manifest and of what the catalog and
-the file headers say, never of the order of a search answer.
+the file headers say, never of the order of a search answer. What is decided is held in narrow
+columns; rows are made in full one row group at a time, as they are written.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import shapely
 
 from landmark.answers import Answers
 from landmark.archives import find_images
-from landmark.candidates import gather, number
+from landmark.candidates import Candidates, Gatherer
 from landmark.catalog import find_scenes
 from landmark.choosing import KEEP, Choice, choose_scenes, lacking_polarisation
 from landmark.commits import atomic_path
+from landmark.deciding import Decisions, decide
 from landmark.drawing import Sampler
 from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.manifest import Manifest
-from landmark.plan_rows import PLAN_SCHEMA, SceneFacts, plan_rows
+from landmark.plan_file import METADATA_KEY, PLAN_VERSION, PlanFile
+from landmark.plan_rows import PLAN_SCHEMA, row_groups
 from landmark.progress import Progress
-from landmark.scene_facts import Completed, complete_scenes
-from landmark.scenes import Scene
+from landmark.scene_facts import UNREADABLE, complete_scenes
+from landmark.scene_table import SceneTable, SceneTableBuilder
 from landmark.schema import geo_metadata
 from landmark.sources import Roots
 from landmark.stac_items import open_area
 
-PLAN_VERSION = 1
-METADATA_KEY = b"landmark_plan"
-_ROW_GROUP_ROWS = 65_536
+#: Of the file that scenes' texts wait in.
+_BUFFER_BYTES = 1 << 20
 #: Columns with few distinct values; ids, coordinates and outlines gain nothing by a dictionary.
 _DICTIONARIES = [
     "status", "reason", "sensor", "platform", "datetime", "frame", "epsg", "mgrs", "orbit_state",
@@ -47,17 +49,34 @@ _DICTIONARIES = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What catalogs and archives hold.
+
+    Attributes:
+        cells: Candidate patches.
+        scenes: Their scenes.
+        unreadable: Item and reason of each scene whose files cannot be read, by item.
+    """
+
+    cells: Candidates
+    scenes: SceneTable
+    unreadable: tuple[tuple[str, str], ...]
+
+
 def make_plan(
+    path: Path,
     manifest: Manifest,
     roots: Roots,
     progress: Progress,
     *,
     limit: int | None = None,
     answers: Answers | None = None,
-) -> pa.Table:
-    """Return the plan of a manifest (`PLAN_SCHEMA`).
+) -> PlanFile:
+    """Write the plan of a manifest, whole or not at all; equal plans are equal bytes.
 
     Args:
+        path: Where to.
         manifest: What to plan.
         roots: Where its catalogs lie.
         progress: Told of searches and headers.
@@ -68,211 +87,123 @@ def make_plan(
         InputError: Nothing is found, no patch is left, or a local file cannot be read.
         LandmarkError: A catalog does not answer.
     """
-    area = open_area(manifest.area)
-    frames: Sequence[Frame | None] | None = None
+    with staged_plan(path, manifest, roots, progress, limit=limit, answers=answers):
+        return PlanFile(path)
+
+
+@contextlib.contextmanager
+def staged_plan(
+    path: Path,
+    manifest: Manifest,
+    roots: Roots,
+    progress: Progress,
+    *,
+    limit: int | None = None,
+    answers: Answers | None = None,
+) -> Iterator[PlanFile]:
+    """Give the plan of a manifest beside the one at `path`, whose place it takes in the end.
+
+    As `make_plan`; an error in between leaves `path` as it was.
+    """
+    with atomic_path(path) as temporary:
+        with tempfile.TemporaryFile(dir=path.parent, buffering=_BUFFER_BYTES) as texts:
+            found = _find(manifest, roots, progress, answers, texts)
+            sampler = Sampler(manifest.sampling, roots, manifest.seed)
+            decisions = decide(found.cells, found.scenes, manifest, limit, sampler)
+            for message in sampler.notes:
+                progress.note(message)
+            _require_kept(decisions)
+            _write(temporary, found, decisions, _notes(manifest, limit, found))
+        yield PlanFile(temporary)
+
+
+def _find(
+    manifest: Manifest, roots: Roots, progress: Progress, answers: Answers | None, texts: IO[bytes]
+) -> _Found:
+    """Return all candidates and scenes; the scenes' texts go to a file."""
+    gatherer = Gatherer(manifest, open_area(manifest.area))
+    builder = SceneTableBuilder(texts)
+    unreadable = []
     if manifest.grid == "source":
-        scenes, frames = find_images(manifest, roots, progress)
+        chosen = _of_archives(manifest, roots, progress)
     else:
-        scenes = find_scenes(manifest, roots, progress, answers)
-    completed = complete_scenes(scenes, manifest, roots, progress)
-    choices = _choose(completed, manifest)
-    cells = gather([choice.scene for choice in choices], frames, manifest, area)
-    lost = [one for one in completed if one.status == "unreadable"]
-    if lost:
-        progress.note(f"{len(lost)} scenes cannot be read (first: {lost[0].reason})")
+        chosen = _of_catalogs(manifest, roots, progress, answers)
+    for choice, frame in chosen:
+        if choice.status == UNREADABLE:
+            unreadable.append((choice.scene.item, choice.reason))
+        gatherer.add(choice.scene, frame)
+        builder.add(choice)
+    scenes, order = builder.table()
+    cells = gatherer.candidates(order)
+    if unreadable:
+        reason = unreadable[0][1]
+        progress.note(f"{len(unreadable)} scenes cannot be read (first: {reason})")
     if not len(cells.scene):
-        if len(lost) == len(scenes):
-            raise InputError(f"none of {len(scenes)} scenes can be read ({lost[0].reason})")
+        if len(unreadable) == len(scenes):
+            raise InputError(f"none of {len(scenes)} scenes can be read ({reason})")
         raise InputError(
             f"{len(scenes)} scenes found, but no whole patch of 1.2 km lies in them within the "
             "area; use a larger area, or grid: scene for small pieces"
         )
-    sampler = Sampler(manifest.sampling, roots, manifest.seed)
-    table = plan_rows(cells, _facts(choices), manifest, limit, sampler)
-    for message in sampler.notes:
-        progress.note(message)
-    _require_kept(table)
-    own = {
+    return _Found(cells, scenes, tuple(sorted(unreadable)))
+
+
+def _of_catalogs(
+    manifest: Manifest, roots: Roots, progress: Progress, answers: Answers | None
+) -> Iterator[tuple[Choice, None]]:
+    scenes = find_scenes(manifest, roots, progress, answers)
+    completed = list(complete_scenes(scenes, manifest, roots, progress, total=len(scenes)))
+    refused = {i: (c.status, c.reason) for i, c in enumerate(completed) if c.status}
+    for choice in choose_scenes([one.scene for one in completed], manifest, refused):
+        yield choice, None
+
+
+def _of_archives(
+    manifest: Manifest, roots: Roots, progress: Progress
+) -> Iterator[tuple[Choice, Frame | None]]:
+    """Yield the images of archives: their patches are chosen by those who published them."""
+    images, ahead = itertools.tee(find_images(manifest, roots, progress))
+    scenes = (image.scene for image in ahead)
+    for image, done in zip(images, complete_scenes(scenes, manifest, roots, progress), strict=True):
+        refused = (done.status, done.reason) if done.status else lacking_polarisation(done.scene)
+        yield Choice(done.scene, *(refused or (KEEP, ""))), image.frame
+
+
+def _require_kept(decisions: Decisions) -> None:
+    statuses = decisions.statuses.to_pylist()
+    counts: dict[str, int] = {}
+    numbers = np.bincount(decisions.verdict, minlength=len(statuses)).tolist()
+    for status, number in zip(statuses, numbers, strict=True):
+        counts[status] = counts.get(status, 0) + number
+    if counts.pop(KEEP):
+        return
+    causes = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()) if count)
+    reason = decisions.reasons[int(decisions.verdict[0])]
+    raise InputError(f"no patch is left of the plan: {causes} (first reason: {reason})")
+
+
+def _notes(manifest: Manifest, limit: int | None, found: _Found) -> dict[str, Any]:
+    return {
         "version": PLAN_VERSION,
         "grid": manifest.grid,
         "limit": limit,
-        "edge_cells_dropped": cells.dropped,
-        "antimeridian_cells_dropped": cells.at_meridian,
-        "polar_cells_dropped": cells.polar,
-        "unreadable_scenes": sorted(one.scene.item for one in lost),
+        "edge_cells_dropped": found.cells.dropped,
+        "antimeridian_cells_dropped": found.cells.at_meridian,
+        "polar_cells_dropped": found.cells.polar,
+        "unreadable_scenes": [item for item, _ in found.unreadable],
     }
-    return table.replace_schema_metadata(
+
+
+def _write(path: Path, found: _Found, decisions: Decisions, notes: dict[str, Any]) -> None:
+    schema = PLAN_SCHEMA.with_metadata(
         {
-            METADATA_KEY: json.dumps(own, sort_keys=True).encode(),
+            METADATA_KEY: json.dumps(notes, sort_keys=True).encode(),
             b"geo": json.dumps(geo_metadata(("Polygon",)), sort_keys=True).encode(),
         }
     )
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=_DICTIONARIES) as writer:
+        for rows in row_groups(found.cells, found.scenes, decisions):
+            writer.write_table(rows, row_group_size=rows.num_rows)
 
 
-def write_plan(path: Path, table: pa.Table) -> None:
-    """Write a plan whole or not at all; equal plans give equal bytes."""
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            row_group_size=_ROW_GROUP_ROWS,
-            use_dictionary=_DICTIONARIES,
-        )
-
-
-def read_plan(path: Path) -> pa.Table:
-    """Return the plan of a file.
-
-    Raises:
-        InputError: It is missing, damaged, or of a newer version.
-    """
-    return _read(path, None)
-
-
-def read_shard_rows(path: Path, shard: str) -> pa.Table:
-    """Return one shard's rows from a plan file, in shard order, reading little else.
-
-    Raises:
-        InputError: The file is no plan, or has no such shard.
-    """
-    return shard_rows(_read(path, [("shard", "==", shard)]), shard)
-
-
-def shard_rows(table: pa.Table, shard: str) -> pa.Table:
-    """Return the rows of one shard, in shard order.
-
-    Raises:
-        InputError: The plan has no such shard.
-    """
-    rows = table.filter(pc.equal(table.column("shard"), shard))
-    if not rows.num_rows:
-        raise InputError(f"the plan has no shard {shard!r}")
-    return rows.sort_by("row")
-
-
-def iter_shards(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Yield (shard, its rows in shard order) for all shards in order, in one pass."""
-    shard = table.column("shard")
-    keys = pa.table({"shard": shard, "row": table.column("row")})
-    order = pc.sort_indices(keys, [("shard", "ascending"), ("row", "ascending")])
-    sizes = shard_sizes(table)
-    start = table.num_rows - sum(sizes.values())  # rows without a shard sort first
-    for name, size in sizes.items():
-        yield name, table.take(order.slice(start, size))
-        start += size
-
-
-def shard_names(table: pa.Table) -> list[str]:
-    """Return the plan's shards in order: `s1-00000`, ..., `s2-00000`, ..."""
-    return list(shard_sizes(table))
-
-
-def shard_sizes(table: pa.Table) -> dict[str, int]:
-    """Return the patches planned per shard, shards in order."""
-    counts = {v["values"]: v["counts"] for v in table.column("shard").value_counts().to_pylist()}
-    return {name: counts[name] for name in sorted(counts) if name}
-
-
-def kept_scenes(table: pa.Table) -> list[Scene]:
-    """Return the scenes that kept patches come from, in plan order."""
-    kept = table.filter(pc.not_equal(table.column("shard"), ""))
-    texts = kept.column("scene").combine_chunks()
-    used = pc.unique(texts.indices).to_pylist()
-    return [Scene.from_json(texts.dictionary[index].as_py()) for index in sorted(used)]
-
-
-def limit_of(table: pa.Table) -> int | None:
-    """Return the `limit` a plan was made with."""
-    limit: int | None = plan_notes(table)["limit"]
-    return limit
-
-
-def plan_notes(table: pa.Table) -> dict[str, Any]:
-    """Return what the plan says of itself: version, grid, limit, cells dropped at edges.
-
-    Raises:
-        InputError: The table is no plan, or of a newer version.
-    """
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
-    if raw is None:
-        raise InputError("plan.parquet: is no landmark plan")
-    notes: dict[str, Any] = json.loads(raw)
-    if notes["version"] > PLAN_VERSION:
-        raise InputError(
-            f"plan.parquet: version {notes['version']} is newer than this program's "
-            f"{PLAN_VERSION}; update landmark"
-        )
-    return notes
-
-
-def _read(path: Path, filters: list[tuple[str, str, str]] | None) -> pa.Table:
-    try:
-        table = pq.read_table(path, filters=filters)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such plan; run `landmark fetch ... --plan`") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({reason}); plan again with --replan") from None
-    plan_notes(table)
-    return table
-
-
-def _choose(completed: Sequence[Completed], manifest: Manifest) -> list[Choice]:
-    scenes = [one.scene for one in completed]
-    refused = {i: (c.status, c.reason) for i, c in enumerate(completed) if c.status}
-    if manifest.grid == "source":  # an archive's patches are chosen by those who published it
-        return [
-            Choice(s, *(refused.get(i) or lacking_polarisation(s) or (KEEP, "")))
-            for i, s in enumerate(scenes)
-        ]
-    return choose_scenes(scenes, manifest, refused)
-
-
-def _facts(choices: Sequence[Choice]) -> SceneFacts:
-    scenes = [choice.scene for choice in choices]
-    seconds = [int(scene.datetime.timestamp()) for scene in scenes]
-    platforms = np.array([f"{c.scene.sensor} {c.scene.platform} {c.variant}" for c in choices])
-    centres = [
-        (float("nan"), float("nan"))
-        if scene.footprint is None
-        else shapely.from_wkt(scene.footprint).centroid.coords[0]
-        for scene in scenes
-    ]
-    order = sorted(range(len(scenes)), key=lambda i: (scenes[i].item, scenes[i].to_json()))
-    rank = np.empty(len(scenes), dtype=np.int64)
-    rank[order] = np.arange(len(scenes))
-    lon, lat = np.array(centres, dtype=np.float64).T
-    return SceneFacts(
-        choices=choices,
-        sensor=np.array([scene.sensor == "s2" for scene in scenes], dtype=np.int64),
-        platform=number(platforms)[0],
-        time_s=np.array(seconds, dtype=np.int64),
-        rank=rank,
-        lon=lon,
-        lat=lat,
-    )
-
-
-def _require_kept(table: pa.Table) -> None:
-    counts = Counter(table.column("status").to_pylist())
-    if not counts[KEEP]:
-        causes = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        reason = table.column("reason")[0].as_py()
-        raise InputError(f"no patch is left of the plan: {causes} (first reason: {reason})")
-
-
-__all__ = [
-    "PLAN_SCHEMA",
-    "iter_shards",
-    "kept_scenes",
-    "limit_of",
-    "make_plan",
-    "plan_notes",
-    "read_plan",
-    "read_shard_rows",
-    "shard_names",
-    "shard_rows",
-    "shard_sizes",
-    "write_plan",
-]
+__all__ = ["PLAN_SCHEMA", "PlanFile", "make_plan", "staged_plan"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
-from landmark.choosing import KEEP
+from landmark.plan_file import PlanFile, scene_texts
 from landmark.scenes import Scene
 
+#: Collection and item.
+Key = tuple[str, str]
 #: Facts of a scene whose change is worth a line, and what to call them.
 _FACTS = {
     "baseline": "baseline",
@@ -53,39 +57,59 @@ class PlanChanges:
         return told or ["nothing changed since the last plan"]
 
 
-def plan_changes(old: pa.Table, new: pa.Table) -> PlanChanges:
-    """Return what differs between two plans."""
-    before, after = _scenes(old), _scenes(new)
-    changed = []
-    for key in sorted(before.keys() & after.keys()):
-        facts = [
-            f"{name} {_shown(getattr(before[key], fact))} -> {_shown(getattr(after[key], fact))}"
-            if fact in ("baseline", "generated", "offset", "cloud")
-            else name
-            for fact, name in _FACTS.items()
-            if getattr(before[key], fact) != getattr(after[key], fact)
-        ]
-        if facts:
-            changed.append(f"{key[1]} ({', '.join(facts)})")
-    was, now = _kept(old), _kept(new)
+def plan_changes(old: PlanFile, new: PlanFile) -> PlanChanges:
+    """Return what differs between two plans.
+
+    Of scenes and patches only hashes are held, of scenes that changed also what they say.
+    """
+    before, after = _scene_hashes(old), _scene_hashes(new)
+    differing = {key for key in before.keys() & after.keys() if before[key] != after[key]}
+    was, now = _scenes(old, differing), _scenes(new, differing)
+    lines = (_line(key[1], was[key], now[key]) for key in sorted(differing))
+    patches_before, patches_after = _patch_hashes(old), _patch_hashes(new)
     return PlanChanges(
         appeared=tuple(item for _, item in sorted(after.keys() - before.keys())),
         vanished=tuple(item for _, item in sorted(before.keys() - after.keys())),
-        changed=tuple(changed),
-        patches_added=int(pc.sum(pc.invert(pc.is_in(now, value_set=was))).as_py() or 0),
-        patches_gone=int(pc.sum(pc.invert(pc.is_in(was, value_set=now))).as_py() or 0),
+        changed=tuple(line for line in lines if line),
+        patches_added=int((~np.isin(patches_after, patches_before)).sum()),
+        patches_gone=int((~np.isin(patches_before, patches_after)).sum()),
     )
 
 
-def _scenes(table: pa.Table) -> dict[tuple[str, str], Scene]:
-    texts = table.column("scene").combine_chunks()
-    used = pc.unique(texts.indices).to_pylist()
-    scenes = (Scene.from_json(texts.dictionary[index].as_py()) for index in used)
-    return {(scene.collection, scene.item): scene for scene in scenes}
+def _line(item: str, was: Scene, now: Scene) -> str:
+    facts = [
+        f"{name} {_shown(getattr(was, fact))} -> {_shown(getattr(now, fact))}"
+        if fact in ("baseline", "generated", "offset", "cloud")
+        else name
+        for fact, name in _FACTS.items()
+        if getattr(was, fact) != getattr(now, fact)
+    ]
+    return f"{item} ({', '.join(facts)})" if facts else ""
 
 
-def _kept(table: pa.Table) -> pa.ChunkedArray:
-    return table.filter(pc.equal(table.column("status"), KEEP)).column("patch_id")
+def _all_scenes(plan: PlanFile) -> Iterator[tuple[Key, str]]:
+    """Yield collection and item, and the text, of every scene of a plan."""
+    for table in plan.groups(["scene"]):
+        for text in scene_texts(table):
+            scene = Scene.from_json(text)
+            yield (scene.collection, scene.item), text
+
+
+def _scene_hashes(plan: PlanFile) -> dict[Key, int]:
+    return {key: xxhash.xxh3_64_intdigest(text.encode()) for key, text in _all_scenes(plan)}
+
+
+def _scenes(plan: PlanFile, wanted: Set[Key]) -> dict[Key, Scene]:
+    return {key: Scene.from_json(text) for key, text in _all_scenes(plan) if key in wanted}
+
+
+def _patch_hashes(plan: PlanFile) -> NDArray[np.uint64]:
+    """Return a hash of the id of each kept patch."""
+    parts = [np.empty(0, dtype=np.uint64)]
+    for table in plan.groups(["patch_id"], kept=True):
+        names = table["patch_id"].to_pylist()
+        parts.append(np.fromiter((xxhash.xxh3_64_intdigest(n.encode()) for n in names), np.uint64))
+    return np.concatenate(parts)
 
 
 def _some(items: tuple[str, ...], most: int, joint: str = ", ") -> str:

@@ -41,8 +41,7 @@ def text_map(
     lines = max(1, min(height, int(np.ceil(down / (step * _ASPECT)))))
     x = np.clip(((east - west_edge) * squeeze / step).astype(int), 0, columns - 1)
     y = np.clip(((north - lat) / (step * _ASPECT)).astype(int), 0, lines - 1)
-    counts = np.zeros((lines, columns), dtype=np.int64)
-    np.add.at(counts, (y, x), 1)
+    counts = np.bincount(y * columns + x, minlength=lines * columns).reshape(lines, columns)
     top = counts.max()
     rank = np.ceil(np.sqrt(counts / top) * len(_SHADES)).astype(int)
     drawn = ["".join((" " + _SHADES)[n] for n in row) for row in rank.tolist()]

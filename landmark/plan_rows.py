@@ -1,9 +1,8 @@
-"""What becomes of each candidate patch: status, partner, shard. Arrays in, a table out."""
+"""The plan's rows in full, made of narrow columns a few at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from landmark.candidates import Candidates
-from landmark.choosing import Choice, best_of_period, one_per_overpass
-from landmark.drawing import Sampler, Verdicts
-from landmark.manifest import Manifest
-from landmark.pairing import pair_patches
-from landmark.sampling import cell_hashes
-from landmark.sharding import fill_shards, reading_order
+from landmark.deciding import Decisions
+from landmark.pairing import NO_PARTNER
+from landmark.scene_table import SceneTable
 
+#: Rows of a row group at most, and bytes of the texts of its scenes: where each row is a scene of
+#: its own, as in archives, those are most of it.
+GROUP_ROWS = 65_536
+GROUP_TEXT_BYTES = 8 << 20
 PLAN_SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),
@@ -51,237 +51,90 @@ PLAN_SCHEMA = pa.schema(
         pa.field("geometry", pa.binary(), nullable=False),
     ]
 )
+_OF_PLACE = ("epsg", "x_min", "y_max", "lon", "lat")
+_OF_SCENE = (
+    "sensor", "platform", "datetime", "mgrs", "orbit_state", "relative_orbit", "polarisations",
+    "cloud", "baseline", "offset", "offset_evidence", "item", "collection",
+)  # fmt: skip
+#: A polygon of five points (the first again at the end) as WKB, little endian.
+_POLYGON = np.dtype(
+    [("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))]
+)
 
 
-@dataclass(frozen=True)
-class SceneFacts:
-    """The scenes' fields as arrays, one entry a scene.
-
-    Attributes:
-        choices: The scenes and what becomes of them, in plan order.
-        sensor: 0 for `s1`, 1 for `s2`.
-        platform: Number of the platform (and variant).
-        time_s: Acquisition, seconds since 1970.
-        rank: Position by item id.
-        lon: Centre of the footprint, degrees (NaN where there is none).
-        lat: Centre of the footprint, degrees.
-    """
-
-    choices: Sequence[Choice]
-    sensor: NDArray[np.int64]
-    platform: NDArray[np.int64]
-    time_s: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    lon: NDArray[np.float64]
-    lat: NDArray[np.float64]
+def row_groups(cells: Candidates, scenes: SceneTable, decisions: Decisions) -> Iterator[pa.Table]:
+    """Yield the plan's rows (`PLAN_SCHEMA`), one row group after another."""
+    for start, stop in _spans(cells.scene, scenes.text_bytes):
+        yield _rows(cells, scenes, decisions, slice(start, stop))
 
 
-def plan_rows(
-    cells: Candidates,
-    facts: SceneFacts,
-    manifest: Manifest,
-    limit: int | None,
-    sampler: Sampler,
-) -> pa.Table:
-    """Return the plan's rows (`PLAN_SCHEMA`), shard by shard, what is not kept among them.
+def _spans(scene: NDArray[np.int32], text_bytes: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Yield first row and the row after the last of each row group."""
+    before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])
+    start = 0
+    while start < len(scene):
+        most = scene[start : start + GROUP_ROWS]
+        texts = before[most + 1] - before[most[0]]
+        stop = start + max(1, int(np.searchsorted(texts, GROUP_TEXT_BYTES, side="right")))
+        yield start, stop
+        start = stop
 
-    Args:
-        cells: Candidate patches.
-        facts: Their scenes.
-        manifest: Share, pairing and shard size.
-        limit: Patches to keep at most, or None.
-        sampler: Says which cells are sampled.
-    """
-    verdicts = Verdicts(facts.choices, cells.scene)
-    hashes = None
-    if manifest.patches.share < 1 or limit is not None:
-        hashes = cell_hashes(cells.names, manifest.seed)[cells.frame]
-    if hashes is not None and manifest.patches.share < 1:
-        out = verdicts.keep & (hashes / 2.0**64 >= manifest.patches.share)
-        verdicts.codes[out] = verdicts.code("thinned", f"share {manifest.patches.share:g}")
-    sampler.draw(cells, facts.time_s[cells.scene], verdicts)
-    _one_look_per_overpass(cells, facts, verdicts)
-    _best_looks(cells, facts, verdicts, manifest)
-    identifiers = _patch_ids(cells, facts)
-    if hashes is not None and limit is not None:
-        kept = np.flatnonzero(verdicts.keep)
-        ranked = kept[np.lexsort((_ranks(identifiers, kept), hashes[kept]))]
-        verdicts.codes[ranked[limit:]] = verdicts.code("thinned", f"--limit {limit}")
-    kept = np.flatnonzero(verdicts.keep)
-    pair, gap = _pairs(cells, facts, kept, identifiers, manifest)
-    if manifest.pairing.required:
-        # A partner's own partner lies no further away, so none is left alone by this.
-        alone = verdicts.keep & ~pair.is_valid().to_numpy(zero_copy_only=False)
-        hours = manifest.pairing.max_gap_hours
-        verdicts.codes[alone] = verdicts.code("unpaired", f"no partner within {hours:g} h")
-    order = reading_order(cells.scene, cells.epsg, cells.column, cells.row)
-    shard, row = _shards(cells, facts, verdicts.keep, order, manifest.shards.rows)
-    status, reason = verdicts.columns(order)
-    place = pa.array(cells.place[order])
-    names = pa.array(cells.names, pa.string())
+
+def _rows(cells: Candidates, scenes: SceneTable, decisions: Decisions, rows: slice) -> pa.Table:
+    scene, place = cells.scene[rows], cells.place[rows]
+    places = cells.places
+    verdict = pa.array(decisions.verdict[rows])
+    partner = decisions.partner[rows]
+    alone = partner == NO_PARTNER
+    gap = scenes.time_s[cells.scene[partner]] - scenes.time_s[scene]
+    first, last = int(scene[0]), int(scene[-1])  # scene by scene: those between are all there are
+    near = pa.array(scene - first)
     columns = {
-        "patch_id": identifiers.take(pa.array(order)),
-        "status": status,
-        "reason": reason,
-        "frame": names.take(pa.array(cells.frame[order])),
-        "epsg": pa.array(cells.epsg[order]),
-        "x_min": pa.array(cells.x_min[order]),
-        "y_max": pa.array(cells.y_max[order]),
-        "lon": pa.array(cells.lon).take(place),
-        "lat": pa.array(cells.lat).take(place),
+        "patch_id": _patch_ids(cells, scenes, scene, place),
+        "status": decisions.statuses.take(verdict),
+        "reason": decisions.reasons.take(verdict),
+        "frame": places.names.take(pa.array(places.frame[place])),
+        **{name: pa.array(getattr(places, name)[place]) for name in _OF_PLACE},
         "resampling": pa.array(["bilinear", "none"]).take(
-            pa.array(cells.whole[order].astype(np.int8))
+            pa.array(cells.whole[rows].astype(np.int8))
         ),
-        "pair_id": pair.take(pa.array(order)),
-        "pair_gap_s": gap.take(pa.array(order)),
-        "shard": shard,
-        "row": row,
-        "geometry": cells.geometry.take(place),
-        **_scene_columns(facts, pa.array(cells.scene[order])),
+        "pair_id": _patch_ids(cells, scenes, cells.scene[partner], cells.place[partner], alone),
+        "pair_gap_s": pa.array(gap.astype(np.float64), mask=alone),
+        "shard": decisions.shards.take(pa.array(decisions.shard[rows])),
+        "row": pa.array(decisions.row[rows]),
+        "geometry": polygon_wkb(places.corners[place]),
     }
+    facts = scenes.columns.select(_OF_SCENE).slice(first, last + 1 - first).combine_chunks()
+    for name in _OF_SCENE:
+        columns[name] = facts[name].chunk(0).take(near).cast(PLAN_SCHEMA.field(name).type)
+    columns["scene"] = pa.DictionaryArray.from_arrays(near, scenes.texts(first, last + 1))
     return pa.table([columns[name] for name in PLAN_SCHEMA.names], schema=PLAN_SCHEMA)
 
 
-def _one_look_per_overpass(cells: Candidates, facts: SceneFacts, verdicts: Verdicts) -> None:
-    """Keep one look where tiles or slices of one overpass overlap.
+def _patch_ids(
+    cells: Candidates,
+    scenes: SceneTable,
+    scene: NDArray[np.int32],
+    place: NDArray[np.int32],
+    mask: NDArray[np.bool_] | None = None,
+) -> pa.StringArray:
+    frame = pa.array(cells.places.frame[place], mask=mask)
+    endings = scenes.columns["ending"].chunk(0)
+    return pc.binary_join_element_wise(
+        cells.places.names.take(frame), endings.take(pa.array(scene)), "_"
+    )
 
-    Cut before warped, then the tile whose centre is nearer, then the item id.
+
+def polygon_wkb(corners: NDArray[np.float64]) -> pa.BinaryArray:
+    """Return quadrilaterals as WKB polygons.
+
+    Args:
+        corners: (n, 4, 2) longitude and latitude, in the order of the outline.
     """
-    kept = np.flatnonzero(verdicts.keep)
-    scene = cells.scene[kept]
-    lon, lat = cells.lon[cells.place[kept]], cells.lat[cells.place[kept]]
-    east = (facts.lon[scene] - lon + 180) % 360 - 180
-    away = np.hypot(east * np.cos(np.radians(lat)), facts.lat[scene] - lat)
-    preference = (~cells.whole[kept], np.nan_to_num(away, nan=np.inf), facts.rank[scene])
-    stands = one_per_overpass(
-        cells.frame[kept], facts.platform[scene], facts.time_s[scene], preference
-    )
-    lost = np.flatnonzero(stands != np.arange(len(kept)))
-    whole = cells.whole[kept]
-    better = whole[stands[lost]] & ~whole[lost]
-    codes = np.stack([scene[stands[lost]], better], axis=1)
-    distinct, which = np.unique(codes, axis=0, return_inverse=True)
-    numbers = np.empty(len(distinct), dtype=np.int32)
-    for index, (winner, is_cut) in enumerate(distinct.tolist()):
-        item = facts.choices[winner].scene.item
-        why = "needs no resampling" if is_cut else "lies more central"
-        numbers[index] = verdicts.code("duplicate", f"same overpass in {item}, which {why}")
-    verdicts.codes[kept[lost]] = numbers[which.ravel()]
-
-
-def _best_looks(
-    cells: Candidates, facts: SceneFacts, verdicts: Verdicts, manifest: Manifest
-) -> None:
-    """Keep one look a cell and period where the manifest asks for it."""
-    for number, source in enumerate((manifest.s1, manifest.s2)):
-        if source is None or source.looks.keep == "all":
-            continue
-        looks = source.looks
-        rows = np.flatnonzero(verdicts.keep & (facts.sensor[cells.scene] == number))
-        scene = cells.scene[rows]
-        units = {"all": "s", "year": "Y", "month": "M"}
-        moments = facts.time_s[scene].astype("datetime64[s]")
-        period = moments.astype(f"datetime64[{units[looks.per]}]").astype(np.int64)
-        if looks.per == "all":
-            period = np.zeros(len(rows), dtype=np.int64)
-        gap = np.zeros(len(rows), dtype=np.int64)
-        if looks.date is not None:
-            noon = np.datetime64(looks.date, "s") + np.timedelta64(12, "h")
-            gap = np.abs((moments - noon).astype(np.int64))
-        preference = [gap, facts.time_s[scene], facts.rank[scene]]
-        if looks.keep == "least_cloud":
-            clouds = [np.inf if c.scene.cloud is None else c.scene.cloud for c in facts.choices]
-            preference.insert(0, np.array(clouds)[scene])
-        best = best_of_period(cells.frame[rows], period, preference)
-        lost = np.flatnonzero(best != np.arange(len(rows)))
-        verdicts.codes[rows[lost]] = verdicts.code(
-            "look", f"another look is better ({looks.keep}, one of {looks.per})"
-        )
-
-
-def _patch_ids(cells: Candidates, facts: SceneFacts) -> pa.Array:
-    endings = []
-    for choice in facts.choices:
-        scene = choice.scene
-        time = scene.time.replace("-", "").replace(":", "").rstrip("Z")
-        variant = f"_{choice.variant}" if choice.variant else ""
-        endings.append(f"{scene.sensor}_{scene.platform}_{time}{variant}")
-    frame = pa.array(cells.names, pa.string()).take(pa.array(cells.frame))
-    ending = pa.array(endings, pa.string()).take(pa.array(cells.scene))
-    return pc.binary_join_element_wise(frame, ending, "_")
-
-
-def _ranks(identifiers: pa.Array, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the position of each of some rows' patch ids in sorted order."""
-    order = pc.sort_indices(identifiers.take(pa.array(rows))).to_numpy()
-    ranks = np.empty(len(order), dtype=np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
-
-
-def _pairs(
-    cells: Candidates,
-    facts: SceneFacts,
-    kept: NDArray[np.int64],
-    identifiers: pa.Array,
-    manifest: Manifest,
-) -> tuple[pa.Array, pa.Array]:
-    """Return partner id and gap of every candidate; null where it has none or is not kept."""
-    scene = cells.scene[kept]
-    partner, gap = pair_patches(
-        facts.sensor[scene],
-        cells.epsg[kept],
-        cells.x_min[kept],
-        cells.y_max[kept],
-        facts.time_s[scene],
-        _ranks(identifiers, kept),
-        manifest.pairing.max_gap_hours * 3600,
-    )
-    has = partner >= 0
-    source = np.zeros(len(cells.scene), dtype=np.int64)
-    gaps = np.zeros(len(cells.scene))
-    lacks = np.ones(len(cells.scene), dtype=bool)
-    source[kept[has]] = kept[partner[has]]
-    gaps[kept[has]] = gap[has]
-    lacks[kept[has]] = False
-    return identifiers.take(pa.array(source, mask=lacks)), pa.array(gaps, mask=lacks)
-
-
-def _shards(
-    cells: Candidates,
-    facts: SceneFacts,
-    keep: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    limit: int,
-) -> tuple[pa.Array, pa.Array]:
-    """Return shard name and row of every candidate, in reading order."""
-    names: list[str] = [""]
-    name = np.zeros(len(order), dtype=np.int32)
-    row = np.full(len(order), -1, dtype=np.int32)
-    scene = cells.scene[order]
-    for number, sensor in enumerate(("s1", "s2")):
-        mine = np.flatnonzero(keep[order] & (facts.sensor[scene] == number))
-        if not len(mine):
-            continue
-        counts = np.bincount(scene[mine], minlength=len(facts.choices))
-        places = fill_shards(counts[counts > 0].tolist(), limit)
-        name[mine] = places.shard + len(names)
-        row[mine] = places.row
-        names += [f"{sensor}-{shard:05d}" for shard in range(int(places.shard.max()) + 1)]
-    return pa.array(names, pa.string()).take(pa.array(name)), pa.array(row)
-
-
-def _scene_columns(facts: SceneFacts, scene: pa.Array) -> dict[str, pa.Array]:
-    scenes = [choice.scene for choice in facts.choices]
-    columns = {
-        name: pa.array([getattr(one, name) for one in scenes], PLAN_SCHEMA.field(name).type)
-        for name in (
-            "sensor", "platform", "datetime", "mgrs", "orbit_state", "relative_orbit", "cloud",
-            "baseline", "offset", "offset_evidence", "item", "collection",
-        )
-    }  # fmt: skip
-    columns["polarisations"] = pa.array([",".join(one.polarisations) for one in scenes])
-    taken = {name: values.take(scene) for name, values in columns.items()}
-    texts = pa.array([one.to_json() for one in scenes], pa.string())
-    taken["scene"] = pa.DictionaryArray.from_arrays(scene.cast(pa.int32()), texts)
-    return taken
+    made = np.empty(len(corners), dtype=_POLYGON)
+    made["order"], made["type"], made["rings"], made["points"] = 1, 3, 1, 5
+    made["xy"][:, :4] = corners
+    made["xy"][:, 4] = corners[:, 0]
+    ends = np.arange(len(corners) + 1, dtype=np.int32) * _POLYGON.itemsize
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(made)]
+    return pa.Array.from_buffers(pa.binary(), len(corners), buffers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from landmark.schema import S2_RESOLUTION
 from landmark.sources import is_url
 from landmark.throttle import KNOWN_RATES, host_of
 
+#: What a summary reads of a plan.
+SUMMARY_COLUMNS = (
+    "sensor", "status", "scene", "epsg", "x_min", "y_max", "lon", "lat", "resampling",
+)  # fmt: skip
 #: Block edge assumed where the header does not say (GDAL's COG driver writes 512).
 BLOCK_PIXELS = 512
 # Stored bytes per raw byte: Deflate with predictor on real Sentinel-2 pieces takes about 0.7,
@@ -83,25 +88,119 @@ class PlanSummary:
         }
 
 
-def summarise(table: pa.Table, plan_seconds: float = 0.0) -> PlanSummary:
+@dataclass(frozen=True)
+class _Cost:
+    """What some scenes of a plan cost; costs of different scenes add up."""
+
+    patches: int = 0
+    warped: int = 0
+    scenes: int = 0
+    blocks: int = 0
+    requests: int = 0
+    bytes_read: float = 0.0
+    bytes_kept: float = 0.0
+    asked: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(
+            patches=self.patches + other.patches,
+            warped=self.warped + other.warped,
+            scenes=self.scenes + other.scenes,
+            blocks=self.blocks + other.blocks,
+            requests=self.requests + other.requests,
+            bytes_read=self.bytes_read + other.bytes_read,
+            bytes_kept=self.bytes_kept + other.bytes_kept,
+            asked=Counter(self.asked) + Counter(other.asked),
+        )
+
+    def seconds(self, workers: int) -> float:
+        """Return the estimated time of so many workers."""
+        work = self.blocks * _BLOCK_S + self.patches * _PATCH_S + self.warped * _WARP_S
+        waiting = sum(self.asked.values()) * _REQUEST_S / _IN_FLIGHT
+        # Workers share what a host allows: no number of them is faster than that.
+        limits = [n / KNOWN_RATES[host] for host, n in self.asked.items() if host in KNOWN_RATES]
+        return max((work + waiting) / workers, *limits, 0.0)
+
+
+def summarise(groups: Iterable[pa.Table], plan_seconds: float = 0.0) -> PlanSummary:
     """Return what a plan means.
 
     Args:
-        table: The plan.
+        groups: The plan's rows with `SUMMARY_COLUMNS`, scene by scene, in parts of any size.
         plan_seconds: How long making it took.
     """
-    kept = table.select(["status", "scene", "epsg", "x_min", "y_max", "lon", "lat", "resampling"])
-    kept = kept.filter(pc.equal(kept.column("status"), KEEP))
-    texts = kept.column("scene").combine_chunks()
-    index = texts.indices.to_numpy()
-    used, scene = np.unique(index, return_inverse=True)
-    scenes = [Scene.from_json(texts.dictionary[int(number)].as_py()) for number in used]
+    statuses: Counter[tuple[str, str]] = Counter()
+    cost = _Cost()
+    lon, lat = [np.empty(0)], [np.empty(0)]
+    for kept in _whole_scenes(_kept(groups, statuses)):
+        cost += _cost(kept)
+        lon.append(kept["lon"].to_numpy())
+        lat.append(kept["lat"].to_numpy())
+    return PlanSummary(
+        patches=cost.patches,
+        scenes=cost.scenes,
+        requests=cost.requests,
+        bytes_read=round(cost.bytes_read),
+        bytes_kept=round(cost.bytes_kept),
+        bytes_corpus=round(cost.bytes_kept + cost.patches * _LABEL_BYTES),
+        plan_seconds=plan_seconds,
+        estimate={str(n): round(cost.seconds(n), 1) for n in _WORKERS},
+        statuses=_by_sensor(statuses),
+        map=text_map(np.concatenate(lon), np.concatenate(lat)),
+    )
+
+
+def _kept(groups: Iterable[pa.Table], statuses: Counter[tuple[str, str]]) -> Iterator[pa.Table]:
+    """Yield the rows that are kept, counting all by sensor and status."""
+    for table in groups:
+        counted = table.select(["sensor", "status"]).group_by(["sensor", "status"])
+        for row in counted.aggregate([([], "count_all")]).to_pylist():
+            statuses[row["sensor"], row["status"]] += row["count_all"]
+        yield table.filter(pc.equal(table["status"], KEEP))
+
+
+def _by_sensor(statuses: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    counted: dict[str, dict[str, int]] = {}
+    for (sensor, status), count in sorted(statuses.items()):
+        counted.setdefault(sensor, {})[status] = count
+    return counted
+
+
+def _whole_scenes(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield rows that come scene by scene cut anew, so that no scene is in two parts."""
+    held: pa.Table | None = None
+    for part in parts:
+        if not part.num_rows:
+            continue
+        rows = part if held is None else pa.concat_tables([held, part]).unify_dictionaries()
+        scene = rows["scene"].combine_chunks().indices.to_numpy()
+        others = np.flatnonzero(scene != scene[-1])
+        cut = int(others[-1]) + 1 if len(others) else 0
+        if cut:
+            yield rows.slice(0, cut)
+        held = _of_one_scene(rows.slice(cut))
+    if held is not None:
+        yield held
+
+
+def _of_one_scene(rows: pa.Table) -> pa.Table:
+    """Return rows of one scene without the texts of others, which would be carried on and on."""
+    text = rows["scene"][0].as_py()
+    scene = pa.DictionaryArray.from_arrays(np.zeros(rows.num_rows, dtype=np.int32), [text])
+    return rows.set_column(rows.schema.get_field_index("scene"), rows.schema.field("scene"), scene)
+
+
+def _cost(kept: pa.Table) -> _Cost:
+    """Return the cost of the kept rows of some scenes, each of them whole."""
+    texts = kept["scene"].combine_chunks()
+    used, scene = np.unique(texts.indices.to_numpy(), return_inverse=True)
+    scenes = [Scene.from_json(text) for text in texts.dictionary.take(used).to_pylist()]
     corners = _corners(kept, scenes, scene)
-    blocks, nbytes, requests, keep_bytes = 0, 0.0, 0, 0.0
-    asked: Counter[str] = Counter()
     per_scene = np.bincount(scene, minlength=len(scenes))
     edges = np.array([_block_edge(one) for one in scenes])
     counts = {size: _blocks(corners, scene, edges, size) for size in (10, 20, 60)}
+    blocks, nbytes, requests, keep_bytes = 0, 0.0, 0, 0.0
+    asked: Counter[str] = Counter()
     for number, one in enumerate(scenes):
         for asset in (*one.bands, *((one.scl,) if one.scl else ())):
             size = S2_RESOLUTION.get(asset.band, 10)
@@ -114,33 +213,16 @@ def summarise(table: pa.Table, plan_seconds: float = 0.0) -> PlanSummary:
             nbytes += count * _block_pixels(one, size) * pixel_bytes * _SOURCE_RATIO[one.sensor]
             side = PIXELS * 10 // size
             keep_bytes += per_scene[number] * side**2 * pixel_bytes * _KEPT_RATIO[one.sensor]
-    warped = int(pc.sum(pc.equal(kept.column("resampling"), "bilinear")).as_py() or 0)
-    work = blocks * _BLOCK_S + kept.num_rows * _PATCH_S + warped * _WARP_S
-    waiting = asked.total() * _REQUEST_S / _IN_FLIGHT
-    # Workers share what a host allows: no number of them is faster than that.
-    limited = max((n / KNOWN_RATES[host] for host, n in asked.items() if host in KNOWN_RATES),
-                  default=0.0)  # fmt: skip
-    return PlanSummary(
+    return _Cost(
         patches=kept.num_rows,
+        warped=int(pc.sum(pc.equal(kept["resampling"], "bilinear")).as_py() or 0),
         scenes=len(scenes),
+        blocks=blocks,
         requests=requests,
-        bytes_read=round(nbytes),
-        bytes_kept=round(keep_bytes),
-        bytes_corpus=round(keep_bytes + kept.num_rows * _LABEL_BYTES),
-        plan_seconds=plan_seconds,
-        estimate={str(n): round(max((work + waiting) / n, limited), 1) for n in _WORKERS},
-        statuses=_statuses(table),
-        map=text_map(kept.column("lon").to_numpy(), kept.column("lat").to_numpy()),
+        bytes_read=nbytes,
+        bytes_kept=float(keep_bytes),
+        asked=asked,
     )
-
-
-def _statuses(table: pa.Table) -> dict[str, dict[str, int]]:
-    grouped = table.select(["sensor", "status"]).group_by(["sensor", "status"])
-    counted: dict[str, dict[str, int]] = {}
-    rows = grouped.aggregate([([], "count_all")]).to_pylist()
-    for row in sorted(rows, key=lambda row: (row["sensor"], row["status"])):
-        counted.setdefault(row["sensor"], {})[row["status"]] = row["count_all"]
-    return counted
 
 
 def _block_edge(scene: Scene) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -43,10 +42,8 @@ def sections(root: Path) -> tuple[Section, ...]:
     manifest = _manifest(root)
     parts = [Section("What was asked", (Facts(asked(manifest)),))]
     if dataset.plan.exists():
-        columns = ["patch_id", "status", "sensor", "frame", "epsg", "lon", "lat", "geometry"]
-        plan = pq.read_table(dataset.plan, columns=columns)
-        parts.append(Section("Where the patches lie", _map(dataset, plan)))
-        parts.append(Section("Kept, left out, missing", _counts(dataset, plan)))
+        parts.append(Section("Where the patches lie", _map(dataset)))
+        parts.append(Section("Kept, left out, missing", _counts(dataset)))
     else:
         missing = Paragraph("There is no plan yet: `landmark fetch` makes it.")
         parts.append(Section("Where the patches lie", (missing,)))
@@ -99,25 +96,26 @@ def _catalog(catalog: Catalog) -> str:
     return f"{catalog.kind} {href if '://' in href else Path(href).name}"
 
 
-def _map(dataset: Dataset, plan: pa.Table) -> tuple[Block, ...]:
-    kept = plan.filter(pc.equal(plan["status"], "keep"))
+def _map(dataset: Dataset) -> tuple[Block, ...]:
+    columns = ["patch_id", "frame", "epsg", "geometry"]
+    kept = pq.read_table(dataset.plan, columns=columns, filters=[("status", "=", "keep")])
     if kept.num_rows == 0:
         return (Paragraph("The plan keeps no patch."),)
-    splits: dict[str, str] = {}
+    index = None
     if dataset.index.exists():
         index = pq.read_table(dataset.index, columns=["patch_id", "split"])
-        splits = dict(zip(index["patch_id"].to_pylist(), index["split"].to_pylist(), strict=True))
     zones = []
-    for epsg, _ in Counter(kept["epsg"].to_pylist()).most_common():
+    counts = {one["values"]: one["counts"] for one in kept["epsg"].value_counts().to_pylist()}
+    for epsg, _ in Counter(counts).most_common():
         rows = kept.filter(pc.equal(kept["epsg"], epsg))
-        zone = ZonePatches.of(epsg, rows, splits)
+        zone = ZonePatches.of(epsg, rows, index)
         if zone.splits:
             zones.append(zone)
     if not zones:
         return (Paragraph("No patch lies in a split."),)
     shown = sorted(zones[:_MAX_ZONES], key=lambda zone: zone.epsg)
     caption = "Patch footprints by split, one panel per UTM zone, in degrees."
-    if not splits:
+    if index is None:
         caption = "Planned patch footprints, one panel per UTM zone, in degrees; no splits yet."
     if len(zones) > len(shown):
         caption += f" The {len(shown)} zones with most patches of {len(zones)} are shown."
@@ -125,9 +123,11 @@ def _map(dataset: Dataset, plan: pa.Table) -> tuple[Block, ...]:
     return (Figure(draw(shown), alt, caption),)
 
 
-def _counts(dataset: Dataset, plan: pa.Table) -> tuple[Block, ...]:
+def _counts(dataset: Dataset) -> tuple[Block, ...]:
     marks = committed_shards(dataset).marks
-    statuses = Counter(zip(plan["sensor"].to_pylist(), plan["status"].to_pylist(), strict=True))
+    plan = pq.read_table(dataset.plan, columns=["sensor", "status"])
+    grouped = plan.group_by(["sensor", "status"]).aggregate([([], "count_all")]).to_pylist()
+    statuses = Counter({(row["sensor"], row["status"]): row["count_all"] for row in grouped})
     sensors = sorted({sensor for sensor, _ in statuses})
     left_out: Counter[tuple[str, str, str]] = Counter()
     holes: Counter[tuple[str, str, str]] = Counter()

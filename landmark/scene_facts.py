@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from landmark import pixels
 from landmark.errors import InputError, LandmarkError
+from landmark.jobs import map_ahead
 from landmark.manifest import Manifest, Sentinel2
 from landmark.progress import Progress
 from landmark.radiometry import offset_evidence, pixel_offset
@@ -18,6 +19,8 @@ from landmark.sources import Roots, is_url
 
 #: Headers and overviews are waited for, not computed: more readers than cores.
 READERS = 8
+#: Status of a scene whose files cannot be read.
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -36,29 +39,52 @@ class Completed:
 
 
 def complete_scenes(
-    scenes: Sequence[Scene], manifest: Manifest, roots: Roots, progress: Progress
-) -> list[Completed]:
-    """Return the scenes with header facts and a settled offset, in the order given.
+    scenes: Iterable[Scene],
+    manifest: Manifest,
+    roots: Roots,
+    progress: Progress,
+    *,
+    total: int = 0,
+) -> Iterator[Completed]:
+    """Yield the scenes with header facts and a settled offset, in the order given.
+
+    Args:
+        scenes: Taken one by one, a few ahead of what is yielded.
+        manifest: The rules for offsets.
+        roots: Where the files lie.
+        progress: Told of each scene.
+        total: How many scenes there are; 0: not known.
 
     Raises:
         InputError: A local file is missing or cannot be read.
     """
-    progress.start("headers", len(scenes))
-    done = []
-    with ThreadPoolExecutor(READERS) as pool:
-        for completed in pool.map(partial(_complete, manifest=manifest, roots=roots), scenes):
-            done.append(completed)
-            progress.advance(holes=int(completed.status == "unreadable"))
+    progress.start("headers", total)
+    differing, first = 0, None
+    for done in _completed(scenes, manifest, roots):
+        if _differs(done.scene):
+            differing, first = differing + 1, first or done.scene
+        progress.advance(holes=int(done.status == UNREADABLE))
+        yield done
     progress.finish()
-    differing = [c.scene for c in done if _differs(c.scene)]
-    if differing:
-        one = differing[0]
-        assert one.grid is not None
+    if first is not None and first.grid is not None:
         progress.note(
-            f"{len(differing)} items state another CRS than their files, which are believed "
-            f"(first: {one.item}, EPSG:{one.epsg}, file EPSG:{one.grid.epsg})"
+            f"{differing} items state another CRS than their files, which are believed "
+            f"(first: {first.item}, EPSG:{first.epsg}, file EPSG:{first.grid.epsg})"
         )
-    return done
+
+
+def _completed(scenes: Iterable[Scene], manifest: Manifest, roots: Roots) -> Iterator[Completed]:
+    complete = partial(_complete, manifest=manifest, roots=roots)
+    for known, some in itertools.groupby(scenes, partial(_is_known, roots=roots)):
+        if known:  # threads cost more than they bring where no file has to be waited for
+            yield from map(Completed, some)
+        else:
+            yield from map_ahead(complete, some, READERS)
+
+
+def _is_known(scene: Scene, roots: Roots) -> bool:
+    """Return whether an archive's own index said all there is to know."""
+    return scene.grid is not None and roots.root(scene.sensor).kind == "archive"
 
 
 def _differs(scene: Scene) -> bool:
@@ -133,5 +159,5 @@ def _complete(scene: Scene, manifest: Manifest, roots: Roots) -> Completed:
         raise
     except LandmarkError as error:
         if is_url(asset.href):
-            return Completed(scene, "unreadable", str(error))
+            return Completed(scene, UNREADABLE, str(error))
         raise InputError(f"item {scene.item}: {error}") from None

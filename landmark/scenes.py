@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Sensor = Literal["s1", "s2"]
@@ -153,7 +153,7 @@ class Scene:
 
     def to_json(self) -> str:
         """Return the scene as canonical JSON (sorted keys): the form the plan stores."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(vars(self), default=vars, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Scene:

@@ -28,21 +28,16 @@ class Places:
 
 
 def reading_order(
-    scene: NDArray[np.integer],
-    epsg: NDArray[np.integer],
-    column: NDArray[np.integer],
-    row: NDArray[np.integer],
+    epsg: NDArray[np.integer], column: NDArray[np.integer], row: NDArray[np.integer]
 ) -> NDArray[np.int64]:
-    """Return the order of patches: by scene, then 8 x 8 superblocks, then row and column.
+    """Return the order of one scene's patches: by 8 x 8 superblocks, then row and column.
 
     Args:
-        scene: Position of the scene in scene order.
         epsg: CRS of the frame.
         column: Column in the grid.
         row: Row in the grid, counted southwards.
     """
-    keys = (column, row, column // SUPERBLOCK, row // SUPERBLOCK, epsg, scene)
-    return np.lexsort(keys)
+    return np.lexsort((column, row, column // SUPERBLOCK, row // SUPERBLOCK, epsg))
 
 
 def fill_shards(counts: Iterable[int], limit: int) -> Places:

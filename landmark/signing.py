@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -60,12 +60,15 @@ class Access:
             can name any host in an href, and gets no token for others.
         token_url: Token service of `sas`: `{token_url}/{container}` answers
             `{"token", "msft:expiry"}`; the container is the first part of the href's path.
+        connections: Connections at once that each host of the files allows all processes
+            together; 0: no bound is stated.
     """
 
     scheme: Scheme = "none"
     variable: str = ""
     hosts: tuple[str, ...] = ()
     token_url: str = ""
+    connections: int = 0
 
 
 #: Files that anyone may read.
@@ -80,11 +83,13 @@ class Signed:
         url: http(s) URL, token and all. A presigned S3 URL allows GET alone, not HEAD.
         headers: Headers to send with it.
         key: Which token was used; `Signer.renew` needs it.
+        connections: Connections at once its host allows all processes together; 0: any number.
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     key: str = ""
+    connections: int = 0
 
 
 class _Token(NamedTuple):
@@ -120,6 +125,9 @@ class Signer:
             InputError: A credential is missing; the message names the variable.
             LandmarkError: The token service does not answer.
         """
+        return replace(self._signed(href), connections=self._access.connections)
+
+    def _signed(self, href: str) -> Signed:
         scheme = self._access.scheme
         if href.startswith("s3://"):
             return self._s3(href)

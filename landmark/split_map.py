@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 #: Colours (apart also for colour-blind readers), in drawing order.
@@ -40,22 +41,32 @@ class ZonePatches:
     corners: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, epsg: int, plan: pa.Table, splits: dict[str, str]) -> ZonePatches:
-        """Return the patches of a zone from its plan rows and the splits by patch id, if any."""
-        seen: dict[tuple[str, str], bytes] = {}
-        for patch_id, frame, geometry in zip(
-            *(plan[name].to_pylist() for name in ("patch_id", "frame", "geometry")), strict=True
-        ):
-            if splits and patch_id not in splits:
-                continue  # planned, but filtered or a hole: it lies in no split
-            split = (splits[patch_id] or "dropped") if splits else "planned"
-            seen.setdefault((frame, split), geometry)
-        step = max(1, math.ceil(len(seen) / _MAX_DRAWN))
-        chosen = list(seen.items())[::step]
-        corners = np.empty((len(chosen), 4, 2))
-        for i, (_, wkb) in enumerate(chosen):
-            corners[i] = shapely.get_coordinates(shapely.from_wkb(wkb))[:4]
-        return cls(epsg, tuple(split for (_, split), _ in chosen), corners)
+    def of(cls, epsg: int, plan: pa.Table, index: pa.Table | None) -> ZonePatches:
+        """Return the patches of a zone.
+
+        Args:
+            epsg: The zone.
+            plan: Its rows of the plan: `patch_id`, `frame`, `geometry`.
+            index: `patch_id` and `split` of all patches, or None before there are splits.
+        """
+        if index is None:
+            split = pa.array(["planned"] * plan.num_rows, pa.string())
+        else:
+            # Null: planned, but filtered or a hole, so in no split.
+            split = pc.fill_null(index["split"], "").take(
+                pc.index_in(plan["patch_id"], index["patch_id"])
+            )
+            split = pc.if_else(pc.equal(split, ""), "dropped", split)
+        rows = pa.table({name: plan[name] for name in ("frame", "geometry")} | {"split": split})
+        rows = rows.filter(pc.is_valid(rows["split"]))
+        each = rows.group_by(["frame", "split"], use_threads=False).aggregate(
+            [("geometry", "first")]
+        )
+        step = max(1, math.ceil(each.num_rows / _MAX_DRAWN))
+        drawn = each.take(np.arange(0, each.num_rows, step))
+        outlines = shapely.from_wkb(drawn["geometry_first"].to_pylist())
+        corners = shapely.get_coordinates(outlines).reshape(-1, 5, 2)[:, :4]
+        return cls(epsg, tuple(drawn["split"].to_pylist()), corners)
 
     def summary(self) -> str:
         """Return the zone's counts in words, for readers who do not see the map."""

@@ -1,4 +1,4 @@
-"""How often each host may be asked: one token bucket per host, shared by all of a process.
+"""How often each host may be asked, and how often at once: shared by all threads of a process.
 
 Every request of ours, searches, tokens and pixels alike, takes a token of its host first. A host
 that asks for patience (`Retry-After`) is left alone by all threads until that time has passed:
@@ -7,6 +7,7 @@ GDAL and the Rust readers ignore the header, so keeping to it is this module's w
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
 import functools
@@ -14,7 +15,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -44,7 +46,7 @@ _ROUNDING = 1e-9
 
 
 class Throttle:
-    """Token buckets by host; every method may be called from any thread.
+    """Token buckets and connections by host; every method may be called from any thread.
 
     Synchronous code calls `acquire`; an event loop asks `take` until it answers 0, sleeping in
     between; both call `pause` when a server asks for it.
@@ -72,6 +74,8 @@ class Throttle:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._buckets: dict[str, _Bucket] = {}
+        self._connections: Counter[str] = Counter()
+        self._freed = threading.Condition(self._lock)
 
     def divide(self, processes: int) -> None:
         """Tell how many processes (dask workers, job array members) share the rates."""
@@ -95,6 +99,29 @@ class Throttle:
         """Wait until a request to a URL's host may go, and take its token."""
         while (wait := self.take(url)) > 0:
             self._sleep(wait)
+
+    @contextlib.contextmanager
+    def connection(self, url: str, most: int) -> Iterator[None]:
+        """Hold one of the connections a URL's host allows, waiting until one is free.
+
+        Args:
+            url: What is to be read.
+            most: Connections at once of all processes together; 0: any number. Each process has
+                its share, and at least one.
+        """
+        if most < 1:
+            yield
+            return
+        host = host_of(url)
+        with self._freed:
+            self._freed.wait_for(lambda: self._connections[host] < max(1, most // self._processes))
+            self._connections[host] += 1
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._connections[host] -= 1
+                self._freed.notify_all()
 
     def pause(self, url: str, seconds: float) -> None:
         """Leave a URL's host alone for some seconds, at most `LONGEST_PAUSE_S`; all threads do."""

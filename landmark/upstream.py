@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from functools import partial
 
 from landmark import hdf5, pixels
 from landmark.errors import LandmarkError
+from landmark.jobs import map_ahead
 from landmark.radiometry import offset_evidence
 from landmark.scene_facts import READERS, finest_band
 from landmark.scenes import Scene
 from landmark.sources import Roots, is_url
 
 
-def upstream_changes(scenes: Sequence[Scene], roots: Roots) -> list[str]:
+def upstream_changes(scenes: Iterable[Scene], roots: Roots) -> list[str]:
     """Return one line per scene whose files are not what was planned, in the order given.
 
     Every band's header is opened. Its CRS, and the whole pixel grid of the finest band, must be
     the planned ones; and a remote Sentinel-2 scene's dark pixels must say the same of the offset,
     since archives are reprocessed under the same names.
     """
-    with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(partial(_change, roots=roots), scenes)
-        return [line for line in found if line]
+    found = map_ahead(partial(_change, roots=roots), scenes, READERS)
+    return [line for line in found if line]
 
 
 def _change(scene: Scene, roots: Roots) -> str:

@@ -47,6 +47,7 @@ class Loopback(ThreadingHTTPServer):
     """Answers by a function; keeps what was asked."""
 
     daemon_threads = True
+    request_queue_size = 64  # clients that read in many threads connect at once
 
     def __init__(self, answer: Callable[[Asked], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -9,19 +9,20 @@ are cut from it.
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import xxhash
 
 from landmark.archives.about import About
 from landmark.archives.containers import open_container
 from landmark.archives.reading import ArchiveImage, Request
 from landmark.errors import InputError
-from landmark.grid import Frame, check_name
+from landmark.grid import check_name
 from landmark.manifest import Catalog, Manifest
 from landmark.progress import Progress
-from landmark.scenes import BandAsset, Scene
+from landmark.scenes import BandAsset
 from landmark.sources import Roots
 
 #: Format -> module that reads it.
@@ -43,10 +44,8 @@ def about(archive_format: str) -> About:
     return found
 
 
-def find_images(
-    manifest: Manifest, roots: Roots, progress: Progress
-) -> tuple[list[Scene], list[Frame | None]]:
-    """Return every image the manifest's archives hold, in plan order, with its frame if it has one.
+def find_images(manifest: Manifest, roots: Roots, progress: Progress) -> Iterator[ArchiveImage]:
+    """Yield every image the manifest's archives hold, in the order of their indexes.
 
     Args:
         manifest: Names the archives; says sensors, bands, time.
@@ -54,22 +53,22 @@ def find_images(
         progress: Told of what archives list but do not hold.
 
     Raises:
-        InputError: An archive is not what its format says, or holds nothing that was asked for.
+        InputError: An archive is not what its format says, holds nothing that was asked for, or
+            two images would become one patch.
     """
-    images: list[ArchiveImage] = []
     origins = []
+    seen: set[int] = set()
     for catalog, sensors in _catalogs(manifest):
         locations = dict(roots.root(sensors[0]).members)
         for name, settings in catalog.members().items():
             files = open_container(Path(locations[name]))
             request = Request(files, locations[name], settings, manifest, sensors, progress.note)
             origins.append(files.origin)
-            images += [_under(image, name) for image in _read(request)]
-    if not images:
+            for image in _read(request):
+                _refuse_twin(image, seen)
+                yield _under(image, name)
+    if not seen:
         raise InputError(f"archive {', '.join(origins)}: holds no image that was asked for")
-    _refuse_twins(images)
-    images.sort(key=lambda image: (image.scene.sensor, image.scene.time, image.scene.item))
-    return [image.scene for image in images], [image.frame for image in images]
 
 
 def _catalogs(manifest: Manifest) -> Iterator[tuple[Catalog, tuple[str, ...]]]:
@@ -106,15 +105,14 @@ def _under(image: ArchiveImage, name: str) -> ArchiveImage:
     )
 
 
-def _refuse_twins(images: list[ArchiveImage]) -> None:
-    """Refuse two images that would become one patch."""
-    names = Counter(
-        (i.scene.sensor, i.scene.time, i.frame.name if i.frame is not None else i.scene.item)
-        for i in images
-    )
-    (_, _, name), count = names.most_common(1)[0]
-    if count > 1:
+def _refuse_twin(image: ArchiveImage, seen: set[int]) -> None:
+    """Refuse an image that would become the same patch as one before it; remember it by a hash."""
+    scene = image.scene
+    name = image.frame.name if image.frame is not None else scene.item
+    key = xxhash.xxh3_64_intdigest(f"{scene.sensor} {scene.time} {name}".encode())
+    if key in seen:
         raise InputError(
-            f"{count} images are called {name!r} and of one time; two archives of a manifest must "
+            f"two images are called {name!r} and of one time; two archives of a manifest must "
             "not hold the same images"
         )
+    seen.add(key)

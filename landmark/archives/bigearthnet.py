@@ -8,9 +8,10 @@ by patch.
 
 from __future__ import annotations
 
+import array
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -89,7 +90,7 @@ def acquired(parts: re.Match[str]) -> str:
     """
     stamp = parts["time"]
     try:
-        return dt.datetime.strptime(stamp, "%Y%m%dT%H%M%S").strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{dt.datetime.fromisoformat(stamp).isoformat()}Z"
     except ValueError:
         raise InputError(f"patch name {parts[0]!r}: {stamp} is no date and time") from None
 
@@ -102,32 +103,39 @@ def images(request: Request, patches: Sequence[Patch], provider: str) -> Iterato
             values of Sentinel-1 do not show their unit.
     """
     for sensor in request.sensors:
-        _require_bands(request, sensor, [p for p in patches if p.sensor == sensor])
-    frames = _frames(request, patches)
-    evidence = _evidence(request, [p for p in patches if p.sensor == "s2"], provider)
-    radar = [p for p in patches if p.sensor == "s1"]
+        _require_bands(request, sensor, patches)
+    corners = _tile_corners(request, patches)
+    evidence = _evidence(request, _of_sensor("s2", patches), provider)
     units: dict[str, tuple[Unit, str]] = {"s2": ("dn", "archive")}
+    radar = array.array("q", (k for k, patch in enumerate(patches) if patch.sensor == "s1"))
     if radar:
-        units["s1"] = _unit(request, radar)
-    for patch, frame in zip(patches, frames, strict=True):
+        units["s1"] = _unit(request, [patches[k] for k in spread(radar, 4 * SAMPLES)])
+    for patch in patches:
+        frame = _frame(request, patch, corners)
         scene = _scene(request, patch, frame, provider, units[patch.sensor], evidence)
         yield ArchiveImage(scene, frame)
 
 
-def _require_bands(request: Request, sensor: str, patches: list[Patch]) -> None:
+def _of_sensor(sensor: str, patches: Iterable[Patch]) -> Iterator[Patch]:
+    return (patch for patch in patches if patch.sensor == sensor)
+
+
+def _require_bands(request: Request, sensor: str, patches: Iterable[Patch]) -> None:
     """Refuse an archive that lacks a wanted band altogether."""
     wanted = request.bands(sensor)
     found: set[str] = set()
     looked = None
-    for patch in _one_per_parent(request, patches):
+    for patch in _one_per_parent(request, _of_sensor(sensor, patches)):
         names = set(request.files.names(patch.folder))
         found |= {band for band in wanted if f"{patch.name}_{band}.tif" in names}
+        if len(found) == len(wanted):
+            return
         looked = patch
-    if patches and looked is None:
+    if looked is None:
+        if next(_of_sensor(sensor, patches), None) is None:
+            return
         raise InputError(f"{request.origin}: holds none of the {sensor} patches that are listed")
     missing = [band for band in wanted if band not in found]
-    if not patches or not missing:
-        return
     have = ", ".join(band for band in wanted if band in found)
     mend = f"; set {sensor}.bands: [{have}]" if sensor == "s2" and have else ""
     raise InputError(
@@ -145,33 +153,35 @@ def _one_per_parent(request: Request, patches: Iterable[Patch]) -> Iterator[Patc
             yield patch
 
 
-def _frames(request: Request, patches: Sequence[Patch]) -> list[Frame]:
-    tiles: dict[str, list[Patch]] = {}
-    for patch in patches:
+def _frame(request: Request, patch: Patch, corners: Mapping[str, _Corner | None]) -> Frame:
+    if patch.corner is not None:
+        return Frame(patch.name, *patch.corner)
+    corner = corners[patch.tile] or _corner_by_header(request, patch)
+    if corner is None:
+        raise InputError(
+            f"{request.origin}: no file of patch {patch.name} exists to take its place on "
+            "earth from; complete the archive or leave the patch out of its list"
+        )
+    epsg, x, y = corner
+    return Frame(patch.name, epsg, x + patch.column * SIZE_M, y - patch.row * SIZE_M)
+
+
+def _tile_corners(request: Request, patches: Sequence[Patch]) -> dict[str, _Corner | None]:
+    """Return the corner of each tile, or None where its patches' headers disagree on it."""
+    tiles: dict[str, array.array[int]] = {}
+    for number, patch in enumerate(patches):
         if patch.corner is None:
-            tiles.setdefault(patch.tile, []).append(patch)
-    corners = {tile: _tile_corner(request, tile, members) for tile, members in tiles.items()}
-    frames = []
-    for patch in patches:
-        if patch.corner is not None:
-            frames.append(Frame(patch.name, *patch.corner))
-            continue
-        corner = corners[patch.tile] or _corner_by_header(request, patch)
-        if corner is None:
-            raise InputError(
-                f"{request.origin}: no file of patch {patch.name} exists to take its place on "
-                "earth from; complete the archive or leave the patch out of its list"
-            )
-        epsg, x, y = corner
-        frames.append(Frame(patch.name, epsg, x + patch.column * SIZE_M, y - patch.row * SIZE_M))
-    return frames
+            tiles.setdefault(patch.tile, array.array("q")).append(number)
+    return {tile: _tile_corner(request, tile, patches, own) for tile, own in tiles.items()}
 
 
-def _tile_corner(request: Request, tile: str, patches: list[Patch]) -> _Corner | None:
+def _tile_corner(
+    request: Request, tile: str, patches: Sequence[Patch], own: Sequence[int]
+) -> _Corner | None:
     """Return (EPSG, x, y) of a tile's corner if its first and last patches agree on it."""
     seen: list[_Corner] = []
-    for order in (patches, patches[::-1]):
-        corners = (_corner_by_header(request, patch) for patch in order)
+    for order in (own, reversed(own)):
+        corners = (_corner_by_header(request, patches[number]) for number in order)
         found = next((corner for corner in corners if corner is not None), None)
         if found is None:
             raise InputError(
@@ -193,7 +203,7 @@ def _corner_by_header(request: Request, patch: Patch) -> _Corner | None:
     return None
 
 
-def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
+def _evidence(request: Request, patches: Iterable[Patch], provider: str) -> str:
     """Return what dark pixels of a sample say of the offset, which no name states."""
     samples = []
     sample = _one_per_parent(request, patches)
@@ -211,8 +221,8 @@ def _evidence(request: Request, patches: list[Patch], provider: str) -> str:
 
 
 def _unit(request: Request, patches: list[Patch]) -> tuple[Unit, str]:
-    """Return the unit of the radar files, which neither names nor files state, and why."""
-    names = [patch.file("VV") for patch in spread(patches, 4 * SAMPLES)]
+    """Return the unit of radar files, which neither names nor files state, and why."""
+    names = [patch.file("VV") for patch in patches]
     held = [name for name in names if request.files.is_file(name)]
     assets = [BandAsset("VV", request.files.href(name)) for name in spread(held, SAMPLES)]
     samples = sample_values(request, [(asset, None) for asset in assets])

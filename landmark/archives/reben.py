@@ -12,17 +12,21 @@ sensor, one band) shows when it is read, and becomes a hole with its name.
 
 from __future__ import annotations
 
+import array
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from landmark.archives import bigearthnet
 from landmark.archives.about import About
 from landmark.archives.bigearthnet import Patch
-from landmark.archives.reading import SPLIT_NAMES, ArchiveImage, Request, refuse_repeats
+from landmark.archives.reading import SPLIT_NAMES, ArchiveImage, Request
 from landmark.errors import InputError
 
 PROVIDER = "reben"
@@ -33,6 +37,9 @@ ABOUT = About(
     size="about 168 GB unpacked (549 488 pairs of 0.31 MB, computed)",
 )
 _TABLE = "metadata.parquet"
+_SENSORS = ("s1", "s2")
+#: Rows of the table that are objects at a time.
+_BLOCK = 4096
 
 _S2_NAME = re.compile(
     r"(?P<platform>S2[ABC])_MSIL2A_(?P<time>\d{8}T\d{6})_N\d{4}_R(?P<orbit>\d{3})"
@@ -51,46 +58,84 @@ def read_images(request: Request) -> Iterator[ArchiveImage]:
         InputError: There is no metadata, a name in it is malformed or comes twice, the archive
             lacks a wanted band, or no file of a listed tile exists.
     """
-    patches = [p for p in _listed(request) if request.wants(p.sensor, p.name, p.time)]
-    yield from bigearthnet.images(request, patches, PROVIDER)
+    yield from bigearthnet.images(request, _Listing(request), PROVIDER)
 
 
-def _listed(request: Request) -> Iterator[Patch]:
-    rows = _table(request)
-    refuse_repeats((row[0] for row in rows), f"{request.origin}/{_TABLE}")
-    radar: set[str] = set()
-    for patch_id, s1_name, labels, split in rows:
-        tile = str(patch_id).rsplit("_", 2)[0]
-        reference = f"Reference_Maps/{tile}/{patch_id}/{patch_id}_reference_map.tif"
-        where = f"{request.origin}/{_TABLE}:"
-        s2 = bigearthnet.match(_S2_NAME, patch_id, f"{where} patch_id", "v2")
-        s1 = bigearthnet.match(_S1_NAME, s1_name, f"{where} s1_name", "v2")
-        for sensor, parts, tokens in (("s1", s1, 3), ("s2", s2, 2)):
-            # One radar patch may be the partner of several optical ones.
-            if sensor not in request.sensors or (sensor == "s1" and parts[0] in radar):
-                continue
-            if sensor == "s1":
-                radar.add(parts[0])
-            yield Patch(
-                name=parts[0],
-                sensor=sensor,
-                platform=parts["platform"],
-                time=bigearthnet.acquired(parts),
-                tile=parts["tile"],
-                column=int(parts["column"]),
-                row=int(parts["row"]),
-                orbit=int(parts["orbit"]) if sensor == "s2" else None,
-                folder=(
-                    f"BigEarthNet-{sensor.upper()}/{parts[0].rsplit('_', tokens)[0]}/{parts[0]}"
-                ),
-                reference=reference,
-                tags=tuple(labels or ()),
-                split=SPLIT_NAMES.get(split or "", ""),
-            )
+class _Listing(Sequence[Patch]):
+    """The wanted patches of an archive, each made of its row of the table when it is asked for.
+
+    A million patches as objects would be gigabytes; the table's columns are a tenth of that.
+    """
+
+    def __init__(self, request: Request) -> None:
+        """Read the table and pick from it.
+
+        Raises:
+            InputError: It is missing, lists a patch twice, or holds a malformed name.
+        """
+        self._where = f"{request.origin}/{_TABLE}"
+        self._rows = _table(request)
+        self._start, self._block = -1, list[tuple[Any, ...]]()
+        names = self._rows["patch_id"]
+        repeated = pc.equal(names[1:], names[:-1]).index(True).as_py()
+        if repeated >= 0:
+            raise InputError(f"{self._where}: lists {names[repeated].as_py()!r} twice")
+        # One radar patch may be the partner of several optical ones.
+        radar = self._rows["s1_name"].combine_chunks().dictionary_encode().indices
+        firsts = np.zeros(len(names), dtype=bool)
+        firsts[np.unique(radar.to_numpy(zero_copy_only=False), return_index=True)[1]] = True
+        entries = array.array("q")
+        for row in range(len(names)):
+            for number, sensor in enumerate(_SENSORS):
+                if sensor not in request.sensors or (sensor == "s1" and not firsts[row]):
+                    continue
+                patch = self._patch(row, sensor)
+                if request.wants(sensor, patch.name, patch.time):
+                    entries.append(row * len(_SENSORS) + number)
+        self._entries = np.array(entries, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        row, number = divmod(int(self._entries[index]), len(_SENSORS))
+        return self._patch(row, _SENSORS[number])
+
+    def _values(self, row: int) -> tuple[Any, ...]:
+        """Return a row of the table; rows are mostly asked for one after the other."""
+        start = row - row % _BLOCK
+        if start != self._start:
+            columns = (column.slice(start, _BLOCK).to_pylist() for column in self._rows.columns)
+            self._start, self._block = start, list(zip(*columns, strict=True))
+        return self._block[row - start]
+
+    def _patch(self, row: int, sensor: str) -> Patch:
+        """Return one of the two patches a row names."""
+        patch_id, s1_name, labels, split = self._values(row)
+        s2 = bigearthnet.match(_S2_NAME, patch_id, f"{self._where}: patch_id", "v2")
+        s1 = bigearthnet.match(_S1_NAME, s1_name, f"{self._where}: s1_name", "v2")
+        parts, tokens = (s1, 3) if sensor == "s1" else (s2, 2)
+        tile = patch_id.rsplit("_", 2)[0]
+        return Patch(
+            name=parts[0],
+            sensor=sensor,
+            platform=parts["platform"],
+            time=bigearthnet.acquired(parts),
+            tile=parts["tile"],
+            column=int(parts["column"]),
+            row=int(parts["row"]),
+            orbit=int(parts["orbit"]) if sensor == "s2" else None,
+            folder=f"BigEarthNet-{sensor.upper()}/{parts[0].rsplit('_', tokens)[0]}/{parts[0]}",
+            reference=f"Reference_Maps/{tile}/{patch_id}/{patch_id}_reference_map.tif",
+            tags=tuple(labels or ()),
+            split=SPLIT_NAMES.get(split or "", ""),
+        )
 
 
-def _table(request: Request) -> list[tuple[str, str, list[str] | None, str | None]]:
-    """Return (patch_id, s1_name, labels, split) of all rows, in order of patch_id."""
+def _table(request: Request) -> pa.Table:
+    """Return patch_id, s1_name, labels, split of all rows, in order of patch_id."""
     if not request.files.is_file(_TABLE):
         raise InputError(
             f"{request.origin}: holds no {_TABLE}; href must name what holds it and "
@@ -98,13 +143,14 @@ def _table(request: Request) -> list[tuple[str, str, list[str] | None, str | Non
         )
     try:
         table = pq.read_table(io.BytesIO(request.files.read(_TABLE)))
-        names = [table["patch_id"].to_pylist(), table["s1_name"].to_pylist()]
+        columns = {name: table[name] for name in ("patch_id", "s1_name")}
+        for optional in ("labels", "split"):
+            held = optional in table.column_names
+            columns[optional] = table[optional] if held else pa.nulls(table.num_rows)
+        order = [(name, "ascending") for name in ("patch_id", "s1_name")]
+        return pa.table(columns).sort_by(order).combine_chunks()
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{request.origin}/{_TABLE}: is no table with patch_id and s1_name ({reason})"
         ) from None
-    for optional in ("labels", "split"):
-        held = optional in table.column_names
-        names.append(table[optional].to_pylist() if held else [None] * table.num_rows)
-    return sorted(zip(*names, strict=True), key=lambda row: (str(row[0]), str(row[1])))

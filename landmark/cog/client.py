@@ -190,8 +190,8 @@ class HttpClient:
     def _once(self, signed: Signed, start: int, stop: int) -> tuple[bytes, int | None]:
         """Send one request; return what it brought and the size of the file."""
         url = signed.url
-        self._throttle.acquire(url)
-        with self._host(host_of(url)):
+        with self._throttle.connection(url, signed.connections), self._host(host_of(url)):
+            self._throttle.acquire(url)
             try:
                 response = self._pool(url).request(
                     "GET",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from landmark.commits import read_mark
 from landmark.dataset import SPLITS, Dataset
 from landmark.errors import InputError
 from landmark.grid import PIXELS
+from landmark.plan_file import PlanFile
 from landmark.scenes import Scene
 from landmark.schema import ImageLayout
 from landmark.shards import ShardReader
@@ -90,10 +92,11 @@ class Selection:
     @cached_property
     def scenes(self) -> dict[str, Scene]:
         """patch_id -> the array image of an archive it is."""
-        plan = pq.read_table(self.dataset.plan, columns=["patch_id", "status", "scene"])
         found = {}
-        for row in plan.to_pylist():
-            if row["status"] == "keep" and '"form":"array"' in row["scene"]:
+        for rows in PlanFile(self.dataset.plan).groups(["patch_id", "scene"], kept=True):
+            scene = rows["scene"].combine_chunks()
+            is_array = pc.match_substring(scene.dictionary, '"form":"array"')
+            for row in rows.filter(is_array.take(scene.indices)).to_pylist():
                 found[row["patch_id"]] = Scene.from_json(row["scene"])
         return found
 

@@ -12,6 +12,8 @@ from landmark.signing import Access
 from landmark.stac_items import Item
 
 NAME = "cdse"
+#: Connections at once of one account, as the Data Space's quotas state them.
+CONNECTIONS = 4
 #: Each band lies there at several pixel sizes: the native one, never a resampled copy.
 _KEYS = {band: (f"{band}_{S2_RESOLUTION[band]}m",) for band in S2_BANDS} | {"SCL": ("SCL_20m",)}
 
@@ -45,5 +47,5 @@ PROVIDER = Provider(
         "sentinel-2-global-mosaics": "is a mosaic of a quarter, not an acquisition",
     },
     hosts=("stac.dataspace.copernicus.eu", "catalogue.dataspace.copernicus.eu"),
-    access=Access("cdse"),
+    access=Access("cdse", connections=CONNECTIONS),
 )

@@ -149,9 +149,8 @@ def test_the_same_plan_from_api_and_files(
     paths = []
     for catalog in (Catalog(kind="api", href=server.url), local):
         manifest = asked(catalog)
-        table = plan.make_plan(manifest, open_roots(manifest, Dataset(tmp_path)), Silent())
         paths.append(tmp_path / f"{catalog.kind}.parquet")
-        plan.write_plan(paths[-1], table)
+        plan.make_plan(paths[-1], manifest, open_roots(manifest, Dataset(tmp_path)), Silent())
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 

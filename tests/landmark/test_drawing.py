@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import rasterio
 import shapely
@@ -17,19 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from landmark import plan, sampling
+from landmark import sampling
 from landmark.drawing import lowest, on_stride, rare_first
 from landmark.errors import InputError
 from landmark.manifest import Area, Looks, Manifest, Pairing, Sampling, Sentinel2
-from landmark.progress import Silent
 from landmark.stac_items import AreaShape, open_area
+from tests.landmark.made_plans import make, make_file
 from tests.landmark.made_scenes import (
     both,
     files_say,
     grid,
     item,
     manifest,
-    roots,
     touch_assets,
     write_items,
 )
@@ -57,13 +55,11 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kept(asked: Manifest, folder: Path) -> list[dict[str, Any]]:
-    table = plan.make_plan(asked, roots(asked, folder), Silent())
-    return [row for row in table.to_pylist() if row["status"] == "keep"]
+    return [row for row in make(asked, folder).to_pylist() if row["status"] == "keep"]
 
 
 def dropped(asked: Manifest, folder: Path) -> dict[str, int]:
-    table: pa.Table = plan.make_plan(asked, roots(asked, folder), Silent())
-    rows = [row for row in table.to_pylist() if row["status"] not in ("keep",)]
+    rows = [row for row in make(asked, folder).to_pylist() if row["status"] != "keep"]
     return {r["reason"]: sum(o["reason"] == r["reason"] for o in rows) for r in rows}
 
 
@@ -300,6 +296,6 @@ def test_cells_beyond_utm_are_left_out_and_counted(
     touch_assets(tmp_path, [made])
     files_say(monkeypatch, {"pole": source})
     asked = manifest(write_items(tmp_path / "items.json", [made]))
-    table = plan.make_plan(asked, roots(asked, tmp_path), Silent())
-    assert max(table.column("lat").to_pylist()) <= 84
-    assert plan.plan_notes(table)["polar_cells_dropped"] > 10
+    made = make_file(asked, tmp_path)
+    assert max(made.table(["lat"])["lat"].to_pylist()) <= 84
+    assert made.notes()["polar_cells_dropped"] > 10

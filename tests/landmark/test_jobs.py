@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +145,29 @@ def test_a_refusal_comes_home_as_it_was() -> None:
     assert value is None
     assert isinstance(error, InputError)
     assert str(error) == "field 7"
+
+
+def test_items_are_taken_only_a_few_ahead_and_come_back_in_order() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        for number in itertools.count():
+            taken.append(number)
+            yield number
+
+    def slow_if_even(number: int) -> int:
+        time.sleep(0.002 * (number % 2 == 0))
+        return number
+
+    found = jobs.map_ahead(slow_if_even, endless(), 4)
+    assert list(itertools.islice(found, 30)) == list(range(30))
+    found.close()  # type: ignore[attr-defined]
+    assert len(taken) <= 30 + 8
+    assert list(jobs.map_ahead(str, [], 4)) == []
+
+
+def test_what_an_item_raises_comes_in_its_turn() -> None:
+    found = jobs.map_ahead(lambda number: 6 // number, [3, 2, 0, 1], 2)
+    assert [next(found), next(found)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(found)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from landmark import pixels, plan
 from landmark.errors import LandmarkError
 from landmark.plan_changes import plan_changes
+from landmark.plan_file import PlanFile
 from landmark.plan_map import text_map
 from landmark.progress import Silent
 from landmark.scenes import BandAsset, SourceGrid
@@ -36,7 +36,7 @@ NAMES = ("one", "two", "three")
 
 def planned(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, Any]]
-) -> pa.Table:
+) -> PlanFile:
     """Plan up to three scenes next to each other; `changes` by name, None leaves one out."""
     items, grids = [], {}
     for number, name in enumerate(NAMES):
@@ -48,7 +48,8 @@ def planned(
     touch_assets(folder, items)
     files_say(monkeypatch, grids)
     asked = manifest(write_items(folder / "items.json", items))
-    return plan.make_plan(asked, roots(asked, folder), Silent())
+    path = folder / f"{len(changes)}.parquet"
+    return plan.make_plan(path, asked, roots(asked, folder), Silent())
 
 
 def test_equal_plans_do_not_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_the_map_shows_splits_in_their_colours(dataset: Dataset, tmp_path: Path)
 def test_large_zones_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_map, "_MAX_DRAWN", 3)
     rows = [row for row in plan_rows() if row["epsg"] == 32632]
-    zone = split_map.ZonePatches.of(32632, pa.Table.from_pylist(rows), {})
+    zone = split_map.ZonePatches.of(32632, pa.Table.from_pylist(rows), None)
     assert zone.corners.shape == (3, 4, 2)
 
 

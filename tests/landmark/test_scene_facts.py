@@ -89,7 +89,7 @@ def test_headers_fill_in_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     asked = manifest(write_items(tmp_path / "items.json", items))
     located = roots(asked, tmp_path)
     scenes = find_scenes(asked, located, Silent())
-    done = complete_scenes(scenes, asked, located, Silent())
+    done = list(complete_scenes(scenes, asked, located, Silent()))
     assert [c.scene.grid for c in done] == list(grids.values())
 
 
@@ -100,11 +100,11 @@ def test_an_unreadable_local_file_is_wrong_input_by_name(tmp_path: Path) -> None
     located = roots(asked, tmp_path)
     scenes = find_scenes(asked, located, Silent())
     with pytest.raises(InputError, match=r"a/B02\.tif") as caught:
-        complete_scenes(scenes, asked, located, Silent())
+        list(complete_scenes(scenes, asked, located, Silent()))
     assert "\n" not in str(caught.value)
     (tmp_path / "a" / "B02.tif").unlink()
     with pytest.raises(InputError, match=r"a/B02\.tif: no such file"):
-        complete_scenes(scenes, asked, located, Silent())
+        list(complete_scenes(scenes, asked, located, Silent()))
 
 
 def test_an_unreadable_url_refuses_its_scene_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_an_unreadable_url_refuses_its_scene_alone(monkeypatch: pytest.MonkeyPat
         for name in ("gone", "there")
     ]
     api = Roots(s1=None, s2=Root("api", "https://h", ""))
-    done = complete_scenes(scenes, manifest("x"), api, Silent())
+    done = list(complete_scenes(scenes, manifest("x"), api, Silent()))
     assert [c.status for c in done] == ["unreadable", ""]
     assert done[0].reason == "https://h/gone/B02.tif: 404"
 

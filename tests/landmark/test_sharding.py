@@ -42,12 +42,12 @@ def test_neighbours_are_read_together() -> None:
     grid = np.mgrid[0:20, 0:20].reshape(2, -1)
     shuffle = np.random.default_rng(1).permutation(grid.shape[1])
     row, column = grid[:, shuffle]
-    scene = np.repeat([1, 0], 200)
-    order = reading_order(scene, np.full(400, 32632), column, row)
-    assert scene[order].tolist() == [0] * 200 + [1] * 200
-    for half in (order[:200], order[200:]):
-        blocks = list(zip(row[half] // SUPERBLOCK, column[half] // SUPERBLOCK, strict=True))
+    epsg = np.repeat([32633, 32632], 200)
+    order = reading_order(epsg, column, row)
+    assert epsg[order].tolist() == [32632] * 200 + [32633] * 200
+    for zone in (order[:200], order[200:]):
+        blocks = list(zip(row[zone] // SUPERBLOCK, column[zone] // SUPERBLOCK, strict=True))
         assert blocks == sorted(blocks)
-        for _, group in groupby(half, lambda i: (row[i] // SUPERBLOCK, column[i] // SUPERBLOCK)):
+        for _, group in groupby(zone, lambda i: (row[i] // SUPERBLOCK, column[i] // SUPERBLOCK)):
             cells = [(row[i], column[i]) for i in group]
             assert cells == sorted(cells)

@@ -154,7 +154,9 @@ def test_an_example_plans_on_real_answers(
 
 def make(manifest: Manifest, folder: Path) -> Any:
     roots = open_roots(manifest, Dataset(folder / "d"))
-    return plan.make_plan(manifest, roots, Silent(), answers=Answers(folder / "answers"))
+    answers = Answers(folder / "answers")
+    path = folder / "plan.parquet"
+    return plan.make_plan(path, manifest, roots, Silent(), answers=answers).table()
 
 
 @pytest.mark.parametrize("replay", ["earth_search"], indirect=True)
