@@ -182,8 +182,17 @@ def _few_blocks(blocks: NDArray[np.str_]) -> list[str]:
 
 
 def _of_sensors(documents: Documents, loaded: LoadedRun) -> Documents:
-    """Return the documents of the sensors a run was trained on."""
+    """Return the documents of the sensors a run was trained on.
+
+    Raises:
+        InputError: There are documents, but none of these sensors.
+    """
     sensors = set(documents.sensors.tolist()) & set(loaded.bands)
+    if len(documents) and not sensors:
+        raise InputError(
+            f"run {loaded.name!r} was trained on {' and '.join(sorted(loaded.bands))}, and split "
+            "corpus holds no patch of it; train a run on this dataset's sensors"
+        )
     return documents.of_sensor(sensors.pop()) if len(sensors) == 1 else documents
 
 

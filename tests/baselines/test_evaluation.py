@@ -374,3 +374,13 @@ def test_headline_leaves_out_classes_most_patches_carry() -> None:
     table = headline_table((clip, chance))
     assert table.columns == ("run", "mAP s2", "s2 / random")
     assert table.rows == (("clip", 0.78, 1.5), ("baseline:random", 0.52, 1.0))
+
+
+def test_a_gallery_of_sensors_the_run_never_saw_is_one_clear_line(tmp_path: Path) -> None:
+    patches = [p for p in random_patches(20, "c", 6) if p.sensor == "s1"]
+    dataset = make_dataset(tmp_path / "data", {"train": patches, "corpus": patches})
+    write_queries(dataset, single_queries())
+    runs = FakeRuns(dataset.root, {"clip": "embedding"})
+    del runs.runs["clip"].bands["s1"]
+    with pytest.raises(InputError, match="was trained on s2, and split corpus holds no patch of"):
+        evaluate(dataset.root, open_run=runs)
