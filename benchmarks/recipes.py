@@ -1,0 +1,206 @@
+"""Which recipe finds more: `concepts`, a classifier, CLIP and the tuned published loss, paired.
+
+    python -m benchmarks.recipes --dataset DIR                  # all of it; stop and go on as you like
+    python -m benchmarks.recipes --dataset DIR --minutes 8      # a sitting of eight minutes
+
+DIR is a dataset built from `manifests/demo.yaml` (`landmark fetch`, `landmark harmonize`); the real
+part needs `LANDMARK_TEST_DATA`. Every training is a cell of its own under `--work` and is not
+repeated. Everything is chosen on val; split corpus is scored once, when all cells are complete.
+A sitting that ends before that exits with code 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from baselines.recipes import DEFAULT_TEXT
+from baselines.text import TextEncoder, open_text_encoder
+from baselines.threads import computing
+from benchmarks.recipes_cells import Cells, OutOfTimeError, Result
+from benchmarks.recipes_corpus import Corpus, open_dataset_corpus, prepare_dataset
+from benchmarks.recipes_measuring import RESAMPLES
+from benchmarks.recipes_real import open_real_corpus, prepare_real
+from benchmarks.recipes_scores import Findings, Tried, score_rows
+from benchmarks.recipes_training import CachedEncoder, Cell
+
+#: Pixels per side of the sandbox patches: their centres.
+SIDE = 64
+#: Options tried per recipe on the frozen trunk: as many for each.
+_FEATURE_OPTIONS = MappingProxyType(
+    {
+        "published": ("plain", "mean", "mean-balanced"),
+        "clip": ("plain", "cls", "mean-balanced"),
+        "multilabel": ("plain", "balanced", "hidden"),
+        "concepts": ("plain", "balanced", "hidden"),
+    }
+)
+#: End to end: what the frozen trunk chose, but no hidden layer (it needs longer runs).
+_NET_OPTIONS = ("plain", "mean", "mean-balanced", "cls", "balanced")
+#: Changes to `concepts` that are tried beside its options.
+VARIANTS = ("share-weights", "share-targets", "agree-0.05", "agree-0.5")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison: a corpus and a trunk.
+
+    Attributes:
+        corpus: `sandbox` or `real`.
+        trunk: `features` or `net`.
+        rates: Peak learning rates tried, on the first seed.
+        seeds: All seeds.
+        epochs: Passes over the larger sensor's training patches.
+        batch: Patches per sensor and step.
+        variants: Changes to `concepts` tried on all seeds.
+    """
+
+    corpus: str
+    trunk: str
+    rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    batch: int = 64
+    variants: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Corpus and trunk."""
+        return f"{self.corpus}-{self.trunk}"
+
+    def cell(self, recipe: str, option: str, lr: float, seed: int) -> Cell:
+        """Return a cell of this part."""
+        return Cell(
+            self.corpus, self.trunk, recipe, option, lr, seed, epochs=self.epochs, batch=self.batch
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All parts, in order; a part end to end takes its options from the part before it."""
+
+    parts: tuple[Part, ...]
+    resamples: int = RESAMPLES
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _FEATURE_OPTIONS)
+
+
+FULL = Plan(
+    (
+        Part("sandbox", "features", (3e-4, 1e-3, 3e-3, 1e-2), (0, 1, 2), 15, variants=VARIANTS),
+        Part("real", "features", (3e-4, 1e-3, 3e-3, 1e-2), (0, 1, 2, 3), 20, variants=VARIANTS),
+        Part("sandbox", "net", (1e-3, 2e-3, 5e-3), (0, 1, 2), 8),
+        Part("real", "net", (1e-3, 2e-3, 5e-3), (0, 1, 2, 3), 12),
+    )
+)
+QUICK = Plan(
+    (
+        Part("sandbox", "features", (1e-3,), (0, 1), 1, variants=VARIANTS[:1]),
+        Part("real", "features", (1e-3,), (0, 1), 1),
+    ),
+    resamples=20,
+    options={recipe: ("plain",) for recipe in _FEATURE_OPTIONS},
+)
+
+
+def run(plan: Plan, cells: Cells) -> list[Findings]:
+    """Train what is missing, choose on val, then score split corpus.
+
+    Raises:
+        OutOfTimeError: The sitting ended first.
+    """
+    chosen: dict[str, dict[str, Tried]] = {}
+    for part in plan.parts:
+        before = chosen.get(f"{part.corpus}-features")
+        chosen[part.name] = _compare(part, plan, cells, before)
+    return [score_rows(part.name, chosen[part.name], cells, plan.resamples) for part in plan.parts]
+
+
+def _compare(
+    part: Part, plan: Plan, cells: Cells, before: Mapping[str, Tried] | None
+) -> dict[str, Tried]:
+    """Return row -> all that was trained for it; the last `len(seeds)` cells are the chosen one."""
+    rows = {}
+    for recipe, options in plan.options.items():
+        if part.trunk == "net" and before is not None:
+            best = before[recipe].chosen[0].cell.option
+            options = (best if best in _NET_OPTIONS else "plain",)
+        first = part.seeds[0]
+        grid = [
+            cells.ensure(part.cell(recipe, option, lr, first))
+            for option in options
+            for lr in part.rates
+        ]
+        rows[recipe] = _tried(part, cells, grid)
+    plain = rows["concepts"]
+    rate = _best_plain(plain.grid).cell.lr
+    for variant in ("plain", *part.variants):
+        again = [cells.ensure(part.cell("concepts", variant, rate, seed)) for seed in part.seeds]
+        rows[f"concepts, {variant}"] = Tried((), tuple(again))
+    return rows
+
+
+def _tried(part: Part, cells: Cells, grid: list[Result]) -> Tried:
+    best = max(grid, key=Result.best).cell
+    chosen = [cells.ensure(part.cell(best.recipe, best.option, best.lr, s)) for s in part.seeds]
+    return Tried(tuple(grid), tuple(chosen))
+
+
+def _best_plain(grid: tuple[Result, ...]) -> Result:
+    return max((one for one in grid if one.cell.option == "plain"), key=Result.best)
+
+
+def _corpora(dataset: Path, work: Path) -> dict[str, Callable[[], Corpus]]:
+    def sandbox() -> Corpus:
+        prepare_dataset(dataset, work / "sandbox", SIDE)
+        return open_dataset_corpus(dataset, work / "sandbox")
+
+    def real() -> Corpus:
+        prepare_real(work / "real")
+        return open_real_corpus(work / "real")
+
+    return {"sandbox": sandbox, "real": real}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dataset", type=Path, default=Path("data/demo"), help="sandbox dataset")
+    parser.add_argument("--work", type=Path, default=Path("data/recipes"), help="arrays and cells")
+    parser.add_argument("--minutes", type=float, default=None, help="begin no cell after so long")
+    parser.add_argument("--quick", action="store_true", help="small and fast; keeps no result")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run a sitting; 3 if cells are left."""
+    options = _options()
+    work: Path = options.work / ("quick" if options.quick else "full")
+    work.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, CachedEncoder] = {
+        "mean": CachedEncoder(open_text_encoder(DEFAULT_TEXT, "mean"), work / "mean.npz"),
+        "cls": CachedEncoder(open_text_encoder(DEFAULT_TEXT, "cls"), work / "cls.npz"),
+    }
+    until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    given: Mapping[str, TextEncoder] = texts
+    cells = Cells(work / "cells", _corpora(options.dataset, options.work), given, until)
+    try:
+        with computing(1):
+            found = run(QUICK if options.quick else FULL, cells)
+    except OutOfTimeError as left:
+        print(f"time is over before {left}; run again to go on", file=sys.stderr)
+        return 3
+    finally:
+        for encoder in texts.values():
+            encoder.save()
+    from benchmarks.recipes_report import write_report
+    write_report(found, None if options.quick else options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
