@@ -1,7 +1,7 @@
 """Which recipe finds more: `concepts`, a classifier, CLIP and the tuned published loss, paired.
 
-    python -m benchmarks.recipes --dataset DIR                  # all of it; stop and go on as you like
-    python -m benchmarks.recipes --dataset DIR --minutes 8      # a sitting of eight minutes
+    python -m benchmarks.recipes --dataset DIR              # all; stop and go on as you like
+    python -m benchmarks.recipes --dataset DIR --minutes 8  # a sitting of eight minutes
 
 DIR is a dataset built from `manifests/demo.yaml` (`landmark fetch`, `landmark harmonize`); the real
 part needs `LANDMARK_TEST_DATA`. Every training is a cell of its own under `--work` and is not
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -26,9 +26,11 @@ from benchmarks.recipes_cells import Cells, OutOfTimeError, Result
 from benchmarks.recipes_corpus import Corpus, open_dataset_corpus, prepare_dataset
 from benchmarks.recipes_measuring import RESAMPLES
 from benchmarks.recipes_real import open_real_corpus, prepare_real
+from benchmarks.recipes_report import write_report
 from benchmarks.recipes_scores import Findings, Tried, score_rows
 from benchmarks.recipes_training import CachedEncoder, Cell
 
+PICTURE = Path(__file__).parents[1] / "docs" / "img" / "recipes.png"
 #: Pixels per side of the sandbox patches: their centres.
 SIDE = 64
 #: Options tried per recipe on the frozen trunk: as many for each.
@@ -91,10 +93,10 @@ class Plan:
 
 FULL = Plan(
     (
-        Part("sandbox", "features", (3e-4, 1e-3, 3e-3, 1e-2), (0, 1, 2), 15, variants=VARIANTS),
+        Part("sandbox", "features", (3e-4, 1e-3, 3e-3, 1e-2), (0, 1, 2), 12, variants=VARIANTS),
         Part("real", "features", (3e-4, 1e-3, 3e-3, 1e-2), (0, 1, 2, 3), 20, variants=VARIANTS),
-        Part("sandbox", "net", (1e-3, 2e-3, 5e-3), (0, 1, 2), 8),
-        Part("real", "net", (1e-3, 2e-3, 5e-3), (0, 1, 2, 3), 12),
+        Part("sandbox", "net", (1e-3, 3e-3, 1e-2), (0, 1, 2), 6),
+        Part("real", "net", (1e-3, 3e-3, 1e-2), (0, 1, 2, 3), 12),
     )
 )
 QUICK = Plan(
@@ -103,7 +105,7 @@ QUICK = Plan(
         Part("real", "features", (1e-3,), (0, 1), 1),
     ),
     resamples=20,
-    options={recipe: ("plain",) for recipe in _FEATURE_OPTIONS},
+    options=dict.fromkeys(_FEATURE_OPTIONS, ("plain",)),
 )
 
 
@@ -113,11 +115,29 @@ def run(plan: Plan, cells: Cells) -> list[Findings]:
     Raises:
         OutOfTimeError: The sitting ended first.
     """
+    chosen = train_parts(plan, cells)
+    return [score_rows(part.name, chosen[part.name], cells, plan.resamples) for part in plan.parts]
+
+
+def train_parts(
+    plan: Plan, cells: Cells, names: Collection[str] | None = None
+) -> dict[str, dict[str, Tried]]:
+    """Train what is missing and choose on val; return part -> row -> what was trained.
+
+    Args:
+        plan: All parts.
+        cells: Where they lie.
+        names: Parts that are wanted; None: all. A part end to end needs that of its frozen trunk.
+
+    Raises:
+        OutOfTimeError: The sitting ended first.
+    """
     chosen: dict[str, dict[str, Tried]] = {}
     for part in plan.parts:
-        before = chosen.get(f"{part.corpus}-features")
-        chosen[part.name] = _compare(part, plan, cells, before)
-    return [score_rows(part.name, chosen[part.name], cells, plan.resamples) for part in plan.parts]
+        if names is None or part.name in names:
+            before = chosen.get(f"{part.corpus}-features")
+            chosen[part.name] = _compare(part, plan, cells, before)
+    return chosen
 
 
 def _compare(
@@ -171,6 +191,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", type=Path, default=Path("data/demo"), help="sandbox dataset")
     parser.add_argument("--work", type=Path, default=Path("data/recipes"), help="arrays and cells")
     parser.add_argument("--minutes", type=float, default=None, help="begin no cell after so long")
+    parser.add_argument("--parts", nargs="*", help="train only these parts, score nothing")
     parser.add_argument("--quick", action="store_true", help="small and fast; keeps no result")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
@@ -188,17 +209,23 @@ def main() -> int:
     until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     given: Mapping[str, TextEncoder] = texts
     cells = Cells(work / "cells", _corpora(options.dataset, options.work), given, until)
+    plan = QUICK if options.quick else FULL
     try:
         with computing(1):
-            found = run(QUICK if options.quick else FULL, cells)
+            if options.parts:
+                train_parts(plan, cells, options.parts)
+                return 0
+            found = run(plan, cells)
     except OutOfTimeError as left:
         print(f"time is over before {left}; run again to go on", file=sys.stderr)
         return 3
     finally:
         for encoder in texts.values():
             encoder.save()
-    from benchmarks.recipes_report import write_report
-    write_report(found, None if options.quick else options.out)
+    if options.quick:
+        write_report(found, None, None)
+    else:
+        write_report(found, options.out, PICTURE)
     return 0
 
 

@@ -124,7 +124,8 @@ def _products(gallery: Gallery, asked: Asked) -> Floats:
 
 def _concepts(gallery: Gallery, asked: Asked, beta: float) -> Floats:
     """Return the program's own score, the dial where it is told."""
-    assert gallery.probabilities is not None and gallery.vectors is not None
+    assert gallery.probabilities is not None
+    assert gallery.vectors is not None
     described = np.concatenate([gallery.probabilities, gallery.vectors], axis=1)
     texts = asked.raw("mean")
     return np.stack(

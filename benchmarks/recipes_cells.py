@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.recipes import RECIPES
 from baselines.text import TextEncoder
 from benchmarks.recipes_answering import SETS, Asked, Gallery, answers
 from benchmarks.recipes_corpus import SENSORS, Corpus
 from benchmarks.recipes_measuring import Judged, criterion, measure
 from benchmarks.recipes_training import OPTIONS, RECIPES_OF, Cell, train
-from baselines.recipes import RECIPES
 from landmark.commits import atomic_path, write_atomic
 
 Floats = NDArray[np.float64]
@@ -107,9 +107,9 @@ class Cells:
         if self._until is not None and time.monotonic() > self._until:
             raise OutOfTimeError(cell.name)
         trained = train(cell, self.corpus(cell.corpus), self._texts)
-        with atomic_path(self._folder / f"{cell.name}.npz") as temporary:
-            with temporary.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **trained.outputs)
+        outputs = self._folder / f"{cell.name}.npz"
+        with atomic_path(outputs) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **trained.outputs)
         val = {
             way: {case: round(float(value[0]), 6) for case, value in values.items()}
             for way, values in self.judge(cell, "val", resamples=0).items()

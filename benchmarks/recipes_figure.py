@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from benchmarks.recipes_report import Compared
+from benchmarks.recipes_rows import Compared, case_of, part_of
 
 _SHOWN = ("single", "combination", "held_out", "paraphrase", "unseen", "graded100", "graded1000")
 _COLOURS = {"published-tuned": "C0", "clip": "C2", "multilabel": "C1"}
@@ -33,8 +31,8 @@ def draw_differences(
     panels = figure.subplots(-(-len(parts) // 2), 2, squeeze=False).ravel()
     for panel, (part, title) in zip(panels, parts, strict=False):
         own = [r for r in rows if r.difference is not None and r.row.subject == "concepts"]
-        own = [r for r in own if _part_of(r) == part]
-        cases = [case for case in _SHOWN if any(_case_of(r) == case for r in own)]
+        own = [r for r in own if part_of(r) == part]
+        cases = [case for case in _SHOWN if any(case_of(r) == case for r in own)]
         for place, (peer, colour) in enumerate(_COLOURS.items()):
             _draw_peer(panel, [r for r in own if r.row.peer == peer], cases, place, colour, peer)
         for y, case in enumerate(cases):
@@ -54,7 +52,7 @@ def draw_differences(
 
 
 def _draw_peer(panel, rows, cases, place, colour, label):  # type: ignore[no-untyped-def]
-    held = {_case_of(row): row for row in rows}
+    held = {case_of(row): row for row in rows}
     shown = [(y, held[case]) for y, case in enumerate(cases) if case in held]
     if not shown:
         return
@@ -67,12 +65,3 @@ def _draw_peer(panel, rows, cases, place, colour, label):  # type: ignore[no-unt
     # A difference lies within its interval, but for the rounding of the file.
     reach = np.maximum([middle - low, high - middle], 0)
     panel.errorbar(middle, heights, xerr=reach, fmt="o", ms=4, color=colour, label=label)
-
-
-def _part_of(row: Compared) -> str:
-    part, slash, _ = row.row.case.partition("/")
-    return part if slash else "sandbox-net"
-
-
-def _case_of(row: Compared) -> str:
-    return row.row.case.rpartition("/")[2]

@@ -1,36 +1,21 @@
-"""What the study has to say: rows of differences, the tables of `results/recipes.md`, a figure."""
+"""What the study has to say: the tables of `results/recipes.md` around words kept by hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from benchmarks.recipes_answering import SETS
 from benchmarks.recipes_figure import draw_differences
-from benchmarks.recipes_measuring import CASES, Difference
+from benchmarks.recipes_measuring import CASES
+from benchmarks.recipes_rows import MAIN, NAME, PEERS, TARGETS, Compared, case_of, compared, part_of
 from benchmarks.recipes_scores import Findings, Tried
 from benchmarks.recipes_scores import Row as Scored
-from benchmarks.recording import Row, machine, package_versions
 
-NAME = "recipes"
-#: The part the targets are held against, and what stands before the cases of the others.
-MAIN = "sandbox-net"
-#: Case -> least relative gain over the tuned published recipe (None: not below by more).
-TARGETS: MappingProxyType[str, float] = MappingProxyType(
-    {"single": 0.10, "combination": 0.30, "paraphrase": 0.20, "unseen": 0.15}
-)
-#: Graded nDCG may lie this far below.
-GRADED = 0.02
-PEERS: MappingProxyType[str, str] = MappingProxyType(
-    {"published": "published-tuned", "multilabel": "multilabel", "clip": "clip"}
-)
 TITLES: MappingProxyType[str, str] = MappingProxyType(
     {
         "sandbox-net": "Sandbox, end to end",
@@ -40,111 +25,6 @@ TITLES: MappingProxyType[str, str] = MappingProxyType(
     }
 )
 _TEXTS = Path(__file__).parent / "recipes_text.md"
-_LIBRARIES = ("landmark", "numpy", "timm", "torch", "transformers")
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One row of the result file: `recording.Row`, and the paired difference.
-
-    Attributes:
-        row: Medians and ratios over seeds.
-        difference: Mean over seeds of ours minus the peer's.
-        low: Lower end of its 90 % interval.
-        high: Upper end.
-        relative: The difference over the peer's mean.
-        target: What the design asks for, or None.
-        met: Whether it is met, or None.
-    """
-
-    row: Row
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    relative: float | None = None
-    target: str | None = None
-    met: bool | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values: the row's fields, then the others."""
-        own = asdict(self)
-        return {**own.pop("row"), **own}
-
-
-def compared(found: Sequence[Findings]) -> list[Compared]:
-    """Return all rows of the result file: `concepts` against each peer, case by case."""
-    rows = []
-    for part in found:
-        for ours in ("concepts", "concepts, label sets"):
-            for peer, shown in PEERS.items():
-                rows.extend(_against(part, ours, peer, shown))
-        rows.extend(_cpu(part))
-    return rows
-
-
-def case_name(part: str, case: str) -> str:
-    """Return a case as the result file names it."""
-    return case if part == MAIN else f"{part}/{case}"
-
-
-def _against(part: Findings, ours: str, peer: str, shown: str) -> Iterator[Compared]:
-    one, other = part.rows[ours], part.rows[peer]
-    for case, found in one.against(other).items():
-        target, met = verdict(case, peer, found)
-        yield Compared(
-            _row(part.part, case, ours, shown, CASES[case][0], one.values(case), other.values(case)),
-            *(round(x, 5) for x in (found.difference, found.low, found.high, found.relative)),
-            target,
-            met,
-        )
-
-
-def verdict(case: str, peer: str, found: Difference) -> tuple[str | None, bool | None]:
-    """Return what is asked of a difference, and whether it is so; None where nothing is asked."""
-    if peer == "published" and case in TARGETS:
-        met = found.low > 0 and found.relative >= TARGETS[case]
-        return f">= +{TARGETS[case]:.0%}, interval above 0", met
-    if peer == "published" and case.startswith("graded"):
-        return f">= -{GRADED}", found.difference >= -GRADED
-    if peer == "multilabel" and case in TARGETS:
-        # Level: the interval holds 0, or concepts is ahead.
-        return "level: interval not below 0", found.high >= 0
-    return None, None
-
-
-def _cpu(part: Findings) -> Iterator[Compared]:
-    ours = part.rows["concepts"]
-    for peer, shown in PEERS.items():
-        a, b = ([one.cpu_s for one in row.tried.chosen] for row in (ours, part.rows[peer]))
-        yield Compared(_row(part.part, "training", "concepts", shown, "cpu_s", a, b))
-
-
-def _row(
-    part: str,
-    case: str,
-    ours: str,
-    peer: str,
-    metric: str,
-    a: Sequence[float],
-    b: Sequence[float],
-) -> Row:
-    ratios = [x / y for x, y in zip(a, b, strict=True)]
-    return Row(
-        benchmark=NAME,
-        case=case_name(part, case),
-        subject=ours,
-        peer=peer,
-        metric=metric,
-        ours_median=round(float(np.median(a)), 5),
-        peer_median=round(float(np.median(b)), 5),
-        ratio_median=round(float(np.median(ratios)), 4),
-        ratio_min=round(min(ratios), 4),
-        ratio_max=round(max(ratios), 4),
-        runs=len(ratios),
-        date=datetime.now(UTC).date().isoformat(),
-        versions=package_versions(*_LIBRARIES),
-        machine=machine(),
-    )
 
 
 def write_report(found: Sequence[Findings], out: Path | None, picture: Path | None) -> None:
@@ -185,19 +65,16 @@ def _words() -> Mapping[str, str]:
 def _part(part: Findings, rows: Sequence[Compared]) -> list[str]:
     cases = [case for case in CASES if case in part.rows["concepts"].scores]
     lines = [f"### {TITLES[part.part]}", ""]
-    lines += _table(["row", "answers by", "option", "rate", *cases, "CPU s"], _score_lines(part, cases))
+    lines += _table(
+        ["row", "answers by", "option", "rate", *cases, "CPU s"], _score_lines(part, cases)
+    )
     lines += ["", "Differences, paired (ours - peer, 90 % interval, relative):", ""]
-    shown = [r for r in rows if r.difference is not None and _of(part, r)]
+    shown = [r for r in rows if r.difference is not None and part_of(r) == part.part]
     lines += _table(
         ["case", "ours", "peer", "difference", "interval", "relative", "asked", "met"],
         [_difference_line(row) for row in shown],
     )
     return [*lines, ""]
-
-
-def _of(part: Findings, row: Compared) -> bool:
-    prefix = f"{part.part}/"
-    return row.row.case.startswith(prefix) if part.part != MAIN else "/" not in row.row.case
 
 
 def _score_lines(part: Findings, cases: Sequence[str]) -> list[list[str]]:
@@ -220,10 +97,11 @@ def _spread(row: Scored, case: str) -> str:
 
 
 def _difference_line(row: Compared) -> list[str]:
-    assert row.difference is not None and row.relative is not None
+    assert row.difference is not None
+    assert row.relative is not None
     met = "" if row.met is None else ("yes" if row.met else "**no**")
     return [
-        row.row.case.rpartition("/")[2],
+        case_of(row),
         row.row.subject,
         row.row.peer or "",
         f"{row.difference:+.3f}",
@@ -241,8 +119,10 @@ def _tries(part: Findings) -> list[str]:
     table = []
     for name, tried in part.tried.items():
         if "," in name:
-            for way in dict.fromkeys((tried.way(("dial",)), tried.way((SETS,)))):
-                table.append([name, way, f"{tried.val(way):.4f}", _gains(tried, plain, way)])
+            table += [
+                [name, way, f"{tried.val(way):.4f}", _gains(tried, plain, way)]
+                for way in (tried.way(("dial",)), tried.way((SETS,)))
+            ]
     lines += _table(["change", "answers by", "criterion", "against plain, seed by seed"], table)
     lines += ["", "Tried on the first seed:", ""]
     for name, tried in part.tried.items():

@@ -13,6 +13,8 @@ from benchmarks.recipes_cells import Cells, Result
 from benchmarks.recipes_measuring import Difference, compare_paired, criterion
 
 Floats = NDArray[np.float64]
+#: The row of the published recipe without query translation, as the program itself asks it.
+AS_TYPED = "published, raw text"
 #: Ways of answering that are the program's own; the others are tried beside.
 _PROGRAM = ("raw text", "translated", "dial")
 
@@ -89,11 +91,12 @@ class Findings:
 
 
 def score_rows(part: str, tried: Mapping[str, Tried], cells: Cells, resamples: int) -> Findings:
-    """Score the rows of a part on split corpus: the recipes, and `concepts` over label sets."""
+    """Score the rows of a part on split corpus: recipes, and two other ways to answer of theirs."""
     rows = {}
     for name, own in tried.items():
         if "," not in name:
             rows[name] = _row(name, own, own.way(_PROGRAM), cells, resamples)
+    rows[AS_TYPED] = _row(AS_TYPED, tried["published"], "raw text", cells, resamples)
     sets = tried["concepts"].way((SETS,))
     rows["concepts, label sets"] = _row(
         "concepts, label sets", tried["concepts"], sets, cells, resamples

@@ -30,6 +30,7 @@ from baselines.stepping import Stepper
 from baselines.text import TextConfig, TextEncoder, TextTower
 from benchmarks.recipes_corpus import Corpus, Patches
 from benchmarks.recipes_variants import Variant, vary
+from landmark.commits import atomic_path
 
 BACKBONE = "test_resnet"
 #: What a cell's option changes of its recipe.
@@ -153,7 +154,7 @@ class CachedEncoder:
     def save(self) -> None:
         """Write the vectors."""
         if self._path is not None and self._held:
-            with self._path.open("wb") as stream:
+            with atomic_path(self._path) as temporary, temporary.open("wb") as stream:
                 np.savez(
                     stream,
                     allow_pickle=False,
