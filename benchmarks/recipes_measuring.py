@@ -62,11 +62,14 @@ class Judged:
         """Return the gallery of a split."""
         rows = corpus.rows(split, seed)
 
-        def column(name: str) -> NDArray[np.generic]:
-            return np.concatenate([getattr(corpus.sensors[s], name)[rows[s]] for s in SENSORS])
-
-        order = np.argsort(column("patch_id"), kind="stable")
-        return cls(*(column(n)[order] for n in ("label_mask", "unseen", "block")), order)
+        own = [(corpus.sensors[sensor], rows[sensor]) for sensor in SENSORS]
+        order = np.argsort(np.concatenate([p.patch_id[r] for p, r in own]), kind="stable")
+        return cls(
+            label_mask=np.concatenate([p.label_mask[r] for p, r in own])[order],
+            unseen=np.concatenate([p.unseen[r] for p, r in own])[order],
+            block=np.concatenate([p.block[r] for p, r in own])[order],
+            order=order,
+        )
 
     def resampled(self, count: int) -> NDArray[np.int64]:
         """Return (1 + count, n) how often each patch is in each gallery: first once each.

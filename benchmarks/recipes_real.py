@@ -11,6 +11,7 @@ import csv
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -145,7 +146,7 @@ def _statistics(images: NDArray[np.generic], layout: ImageLayout) -> SensorInput
     return statistics.result()
 
 
-def _tiles(images: NDArray[np.generic]) -> NDArray[np.generic]:
+def _tiles(images: NDArray[Any]) -> NDArray[Any]:
     """Return (n * 16, bands, 30, 30) of (n, bands, 120, 120), row by row."""
     count, bands = images.shape[:2]
     cut = images.reshape(count, bands, _PER_SIDE, TILE, _PER_SIDE, TILE)

@@ -64,7 +64,7 @@ class Compared:
 
 def compared(found: Sequence[Findings]) -> list[Compared]:
     """Return all rows of the result file: `concepts` against each peer, case by case."""
-    rows = []
+    rows: list[Compared] = []
     for part in found:
         for ours in ("concepts", "concepts, label sets"):
             for peer, shown in PEERS.items():
@@ -95,13 +95,15 @@ def _against(part: Findings, ours: str, peer: str, shown: str) -> Iterator[Compa
         if peer == AS_TYPED and case != "paraphrase":
             continue  # a class name typed is a class name understood
         target, met = verdict(case, peer, found)
+        a, b = one.values(case), other.values(case)
         yield Compared(
-            _row(
-                part.part, case, ours, shown, CASES[case][0], one.values(case), other.values(case)
-            ),
-            *(round(x, 5) for x in (found.difference, found.low, found.high, found.relative)),
-            target,
-            met,
+            _row(part.part, case, ours, shown, CASES[case][0], a, b),
+            difference=round(found.difference, 5),
+            low=round(found.low, 5),
+            high=round(found.high, 5),
+            relative=round(found.relative, 5),
+            target=target,
+            met=met,
         )
 
 

@@ -34,21 +34,18 @@ from landmark.commits import atomic_path
 
 BACKBONE = "test_resnet"
 #: What a cell's option changes of its recipe.
-OPTIONS: MappingProxyType[str, MappingProxyType[str, Any]] = MappingProxyType(
+OPTIONS: MappingProxyType[str, Mapping[str, Any]] = MappingProxyType(
     {
-        name: MappingProxyType(changes)
-        for name, changes in {
-            "plain": {},
-            "cls": {"pooling": "cls"},
-            "mean": {"pooling": "mean"},
-            "mean-balanced": {"pooling": "mean", "balanced": True},
-            "balanced": {"balanced": True},
-            "hidden": {"head_hidden": 512},
-            "share-weights": {"share_weights": True},
-            "share-targets": {"share_targets": True},
-            "agree-0.05": {"agreement": 0.05},
-            "agree-0.5": {"agreement": 0.5},
-        }.items()
+        "plain": {},
+        "cls": {"pooling": "cls"},
+        "mean": {"pooling": "mean"},
+        "mean-balanced": {"pooling": "mean", "balanced": True},
+        "balanced": {"balanced": True},
+        "hidden": {"head_hidden": 512},
+        "share-weights": {"share_weights": True},
+        "share-targets": {"share_targets": True},
+        "agree-0.05": {"agreement": 0.05},
+        "agree-0.5": {"agreement": 0.5},
     }
 )
 #: Short name of a row -> its recipe in the program.
@@ -163,6 +160,27 @@ class CachedEncoder:
                 )
 
 
+@dataclass
+class _Labels:
+    """As much of a sensor's patches as an objective looks at (`Labelled`)."""
+
+    label_mask: NDArray[np.uint16]
+    known_mask: NDArray[np.uint16]
+    captions: list[str]
+    caption_id: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, patches: Patches, rows: NDArray[np.intp] | None = None) -> _Labels:
+        """Return the labels of some rows; None: of all."""
+        own = np.arange(len(patches)) if rows is None else rows
+        return cls(
+            patches.label_mask[own],
+            patches.known_mask[own],
+            patches.captions,
+            patches.caption_id[own],
+        )
+
+
 @dataclass(frozen=True)
 class _Setting:
     """A cell with everything it means."""
@@ -189,7 +207,8 @@ def train(cell: Cell, corpus: Corpus, texts: Mapping[str, TextEncoder]) -> Train
     model = _model(setting, corpus, text)
     places = {s: Places(np.zeros((len(p), 2)), p.partner) for s, p in corpus.sensors.items()}
     device = torch.device("cpu")
-    material = Material(recipe, corpus.sensors, text, device, places)
+    labels = {sensor: _Labels.of(own) for sensor, own in corpus.sensors.items()}
+    material = Material(recipe, labels, text, device, places)
     objective: Objective = build_objective(material)
     if setting.variant.any:
         objective = vary(material, setting.variant, corpus.sensors)
@@ -221,7 +240,7 @@ def _setting(cell: Cell, corpus: Corpus) -> _Setting:
     )
     train = corpus.rows("train", cell.seed)
     able = objective_class(recipe)
-    usable = {s: rows[able.usable(corpus.sensors[s])[rows]] for s, rows in train.items()}
+    usable = {s: r[able.usable(_Labels.of(corpus.sensors[s], r))] for s, r in train.items()}
     return _Setting(cell, recipe, variant, balanced, usable)
 
 
