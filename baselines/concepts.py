@@ -207,15 +207,14 @@ class ConceptQuery:
     vector: NDArray[np.float32]
     scale: float
 
-    def scores(self, described: NDArray[np.floating], beta: float = BETA) -> NDArray[np.float64]:
+    def scores(self, described: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return (n,) scores.
 
         Args:
             described: (n, 12 + dim): class probabilities, then unit vectors.
-            beta: The dial of `concept_scores`.
         """
         classes = len(CLASSES)
-        scores = concept_scores(described[:, :classes], self.request, beta)
+        scores = concept_scores(described[:, :classes], self.request)
         if self.request.nearness >= _FREE_TEXT:
             return scores
         cosines = described[:, classes:].astype(np.float64) @ self.vector

@@ -15,7 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -156,8 +156,9 @@ def _compare(
             for lr in part.rates
         ]
         rows[recipe] = _tried(part, cells, grid)
-    plain = rows["concepts"]
-    rate = _best_plain(plain.grid).cell.lr
+    if "concepts" not in rows:
+        return rows
+    rate = _best_plain(rows["concepts"].grid).cell.lr
     for variant in ("plain", *part.variants):
         again = [cells.ensure(part.cell("concepts", variant, rate, seed)) for seed in part.seeds]
         rows[f"concepts, {variant}"] = Tried((), tuple(again))
@@ -192,6 +193,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("data/recipes"), help="arrays and cells")
     parser.add_argument("--minutes", type=float, default=None, help="begin no cell after so long")
     parser.add_argument("--parts", nargs="*", help="train only these parts, score nothing")
+    parser.add_argument("--recipes", nargs="*", help="with --parts: train only these recipes")
     parser.add_argument("--quick", action="store_true", help="small and fast; keeps no result")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
@@ -213,7 +215,8 @@ def main() -> int:
     try:
         with computing(1):
             if options.parts:
-                train_parts(plan, cells, options.parts)
+                kept = {r: o for r, o in plan.options.items() if r in (options.recipes or [r])}
+                train_parts(replace(plan, options=kept), cells, options.parts)
                 return 0
             found = run(plan, cells)
     except OutOfTimeError as left:

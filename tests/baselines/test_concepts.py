@@ -98,12 +98,3 @@ def test_free_text_asks_the_embedding_too() -> None:
     far = Request(np.full((1, 12), 1 / 12), np.zeros((0, 12)), (CLASSES[0],), 0.05)
     free = ConceptQuery(far, vector, 10.0).scores(described)
     assert free[1] - free[0] == pytest.approx(0.3 * 10)
-
-
-def test_the_dial_can_be_told_to_a_query() -> None:
-    described = np.random.default_rng(3).uniform(0.05, 0.95, (5, 14))
-    asked = ConceptQuery(request([0, 4]), np.zeros(2, np.float32), 10.0)
-    for beta in (0.0, 0.5, 1.0):
-        wanted = concept_scores(described[:, :12], asked.request, beta)
-        np.testing.assert_array_equal(asked.scores(described, beta), wanted)
-    assert not np.allclose(asked.scores(described, 0.0), asked.scores(described, 1.0))
