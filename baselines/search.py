@@ -1,8 +1,6 @@
 """Text -> patches: an exact scan of a run's gallery (split `corpus`).
 
-A run of kind `embedding` ranks by the cosine of text and image. A run of kind `classes` has no
-text side: class names are read off the text, and it ranks by their probabilities. A run of kind
-`concepts` translates any words into classes (`baselines.concepts`).
+What a run is asked, whatever its kind, is a `Question` (`baselines.concept_queries`).
 """
 
 from __future__ import annotations
@@ -20,26 +18,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, load_run
-from baselines.concept_queries import concept_queries
+from baselines.concept_queries import NameQuestion, Question, questions
 from baselines.documents import SENSORS
 from baselines.embedding import Embeddings, embed
 from baselines.metrics import ranking
-from baselines.rankers import log_probability
 from baselines.runs import choose_run
+from baselines.translation import Request
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.progress import Progress
 from landmark.shards import ShardReader
-from landmark.taxonomy import CLASSES
 
 OpenRun = Callable[[Path, str], LoadedRun]
 Score = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 
 _COLUMNS = ("patch_id", "sensor", "labels", "caption", "datetime", "lon", "lat")
-#: Class names, longest first, so that no name is found inside a longer one.
-_ANY_NAME = "|".join(re.escape(name) for name in sorted(CLASSES, key=len, reverse=True))
-_NAMES = re.compile(rf"\b(?P<negated>(?:no|not|without)\s+)?(?P<name>{_ANY_NAME})\b", re.IGNORECASE)
-_BY_LOWER = {name.lower(): name for name in CLASSES}
 
 
 @dataclass(frozen=True)
@@ -83,8 +76,8 @@ class SearchResult:
         recipe: How it was trained.
         sensor: `s1`, `s2` or `both`.
         gallery: How many patches were ranked.
-        understood: For a run of kind `classes` or `concepts`, the classes read off the text (`not`
-            before negated ones); else empty.
+        understood: The classes read off the text (`not` before excluded ones).
+        request: The text in classes, if it was translated.
         rows: Best first; ties by patch_id.
     """
 
@@ -94,6 +87,7 @@ class SearchResult:
     sensor: str
     gallery: int
     understood: tuple[str, ...]
+    request: Request | None
     rows: tuple[Hit, ...]
 
     def to_list(self) -> list[dict[str, Any]]:
@@ -118,6 +112,7 @@ def search(
     top: int = 10,
     progress: Progress | None = None,
     *,
+    understand: bool = True,
     open_run: OpenRun = load_run,
 ) -> SearchResult:
     """Return the patches of split `corpus` that fit a text best.
@@ -131,6 +126,7 @@ def search(
         sensor: `s1` or `s2`; None: both.
         top: How many hits at most.
         progress: Told of patches embedded.
+        understand: Translate the text to classes.
         open_run: Loads a run by root and name.
 
     Raises:
@@ -145,12 +141,12 @@ def search(
     if sensor not in (None, *SENSORS):
         raise InputError(f"--sensor is {sensor!r}; give s1 or s2")
     loaded = open_run(root, choose_run(root, run))
-    understood, score = _scorer(loaded, text)
+    (question,) = questions(loaded, [text], understand=understand)
     wanted = SENSORS if sensor is None else (sensor,)
     files = embed(root, loaded, sensors=wanted, progress=progress)
     if not files:
         raise InputError(_nothing_to_search(root, loaded, sensor))
-    scores = _scan(files, score)
+    scores = _scan(files, question.scores)
     best = _best(files, scores, top)
     places = _places(Dataset(root), files, best)
     rows = tuple(
@@ -163,49 +159,16 @@ def search(
         recipe=loaded.config.recipe_name,
         sensor=files[0].sensor if len(files) == 1 else "both",
         gallery=scores.size,
-        understood=understood,
+        understood=_understood(question),
+        request=question.request,
         rows=rows,
     )
 
 
-def class_names(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the classes a text names and those it negates (`no`, `not` or `without` before).
-
-    Only names of the taxonomy count, in any case; both results are in taxonomy order. A class
-    that is named both ways counts as wanted.
-    """
-    named: set[str] = set()
-    negated: set[str] = set()
-    for match in _NAMES.finditer(text):
-        name = _BY_LOWER[match["name"].lower()]
-        (negated if match["negated"] else named).add(name)
-    return (
-        tuple(name for name in CLASSES if name in named),
-        tuple(name for name in CLASSES if name in negated - named),
-    )
-
-
-def _scorer(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], Score]:
-    """Return how a run understands a text, and what scores (n, d) descriptions of patches."""
-    if loaded.kind == "classes":
-        classes, absent = _asked_classes(loaded, text)
-        understood = (*classes, *(f"not {name}" for name in absent))
-        return understood, lambda part: log_probability(part, classes, absent)
-    if loaded.kind == "concepts":
-        (asked,) = concept_queries(loaded, [text])
-        return asked.request.understood, asked.scores
-    vector = loaded.model.encode_texts([text])[0]
-    return (), lambda part: part @ vector
-
-
-def _asked_classes(loaded: LoadedRun, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    classes, absent = class_names(text)
-    if not classes and not absent:
-        raise InputError(
-            f"run {loaded.name!r} finds classes, not free text, and {text!r} names none; use one "
-            f"of {', '.join(CLASSES)}, or a run of recipe clip"
-        )
-    return classes, absent
+def _understood(question: Question) -> tuple[str, ...]:
+    if isinstance(question, NameQuestion):
+        return (*question.classes, *(f"not {name}" for name in question.absent))
+    return question.request.understood if question.request is not None else ()
 
 
 def _nothing_to_search(root: Path, loaded: LoadedRun, sensor: str | None) -> str:

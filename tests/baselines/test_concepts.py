@@ -4,43 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from baselines.concepts import ConceptQuery, Request, Translator, concept_scores, split_phrases
-from landmark.errors import InputError
+from baselines.concepts import ConceptQuery, concept_scores
+from baselines.translation import Request
 from landmark.taxonomy import CLASSES
-from tests.baselines.learnable import WordEncoder
 
 
 def request(wanted: list[int], absent: list[int] = []) -> Request:  # noqa: B006
     eye = np.eye(12)
     return Request(eye[wanted].reshape(-1, 12), eye[absent].reshape(-1, 12), (), 1.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "phrases"),
-    [
-        ("water. trees", ["Water", "Trees"]),
-        ("Shrub and Scrub and snow and ice", ["Shrub and Scrub", "Snow and Ice"]),
-        ("flooded area next to crops", ["Flooded Area", "Crops"]),
-        ("a satellite image of a river, and some houses", ["a river", "some houses"]),
-        ("Sentinel-2 scene showing farmland / a lake;", ["farmland", "a lake"]),
-        ("forest without water", ["forest", "not Water"]),
-        ("no built", ["not Built"]),
-        ("burned area; not any grass", ["Burned Area", "not Grass"]),
-        ("land and sand", ["land", "sand"]),
-        (" ,;", []),
-    ],
-)
-def test_queries_fall_into_phrases(text: str, phrases: list[str]) -> None:
-    assert [("not " if p.absent else "") + p.text for p in split_phrases(text)] == phrases
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_split_without_a_fault(text: str) -> None:
-    for phrase in split_phrases(text):
-        assert phrase.text.strip() == phrase.text != ""
 
 
 def test_scores_are_those_of_the_formula() -> None:
@@ -74,20 +46,6 @@ def test_negated_phrases_alone_rank_by_absence() -> None:
     assert concept_scores(p, request([], [1])).tolist() == pytest.approx(
         [math.log(0.1), math.log(0.9)]
     )
-
-
-def test_names_are_one_hot_and_other_words_are_spread() -> None:
-    translator = Translator(WordEncoder(64))
-    asked = translator.translate("Water and flooded vegetation without trees")
-    assert asked.wanted.tolist() == np.eye(12)[[0, 3]].tolist()
-    assert asked.absent.tolist() == np.eye(12)[[1]].tolist()
-    assert asked.understood == ("Water", "Flooded Vegetation", "not Trees")
-    assert asked.nearness == 1
-    words = translator.translate("something else")
-    assert words.wanted.sum() == pytest.approx(1)
-    assert words.nearness < 1
-    with pytest.raises(InputError, match="names nothing to look for"):
-        translator.translate(" . ")
 
 
 def test_free_text_asks_the_embedding_too() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines import embedding
+from baselines.concept_queries import class_names
 from baselines.documents import read_documents
 from baselines.embedding import align, embed
-from baselines.search import class_names, search
+from baselines.search import search
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.taxonomy import CLASSES
@@ -98,8 +99,14 @@ def test_a_class_run_ranks_by_the_classes_named(dataset: Dataset, runs: FakeRuns
     fits = ["Crops" in hit.labels and "Flooded Area" not in hit.labels for hit in found.rows]
     assert any(fits)
     assert fits == sorted(fits, reverse=True)
+    by_name = search(
+        dataset.root, "crops without flooded area", "bce", top=1000, understand=False, open_run=runs
+    )
+    assert by_name.understood == found.understood
+    assert by_name.request is None
+    assert [hit.patch_id for hit in by_name.rows[: sum(fits)]] != []
     with pytest.raises(InputError, match=r"run 'bce' finds classes, not free text"):
-        search(dataset.root, "a nice beach", "bce", open_run=runs)
+        search(dataset.root, "a nice beach", "bce", understand=False, open_run=runs)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ class FakeRuns:
                 name=name,
                 kind=kind,
                 model=FakeModel(kind),
+                text_encoder=None,
                 config=SimpleNamespace(recipe_name=recipe),
                 bands={"s1": ("VV", "VH"), "s2": BANDS},
             )
