@@ -13,10 +13,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.concepts import ConceptQuery, Request, Translator
+from baselines.concept_queries import AWAY, caption_of
+from baselines.concepts import ConceptQuery
 from baselines.queries import Query
 from baselines.rankers import log_probability
 from baselines.text import TextEncoder
+from baselines.translation import Request, Translator
+from landmark.commits import hash_json
 from landmark.taxonomy import CLASSES
 
 #: Recipes that compare vectors of images and texts.
@@ -73,15 +76,27 @@ class Asked:
         return self._texts[pooling].encode([query.text for query in self.queries])
 
     def translated(self, pooling: str) -> NDArray[np.float32]:
-        """Return (q, dim) vectors of captions that name the classes a query was understood as."""
-        return self._texts[pooling].encode([_caption(request) for request in self.requests])
+        """Return (q, dim) vectors of what the queries were understood as, as the program asks.
 
+        The caption of the classes asked for, less the mean of the names of those excluded.
+        """
+        encode = self._texts[pooling].encode
+        vectors = []
+        for query, request in zip(self.queries, self.requests, strict=True):
+            wanted = caption_of(request)
+            away = [name.lower() for name in request.excluded]
+            vector = encode([wanted or query.text])[0] if wanted or not away else 0.0
+            vectors.append(vector - AWAY * encode(away).mean(axis=0) if away else vector)
+        return np.stack(vectors)
 
-def _caption(request: Request) -> str:
-    wanted = [name for name in request.understood if not name.startswith("not ")]
-    lacked = [name for name in request.understood if name.startswith("not ")]
-    order = sorted(set(wanted), key=CLASSES.index)
-    return ". ".join([name.lower() for name in order] + [name.lower() for name in lacked])
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that answers depend on beside a cell's outputs."""
+        meant = [
+            [query.id, request.wanted.round(6).tolist(), request.absent.round(6).tolist()]
+            for query, request in zip(self.queries, self.requests, strict=True)
+        ]
+        return hash_json([meant, BETAS, STRENGTHS])
 
 
 def answers(
@@ -116,9 +131,10 @@ def _products(gallery: Gallery, asked: Asked) -> Floats:
     assert gallery.probabilities is not None
     scores = []
     for request in asked.requests:
-        wanted = [name for name in request.understood if not name.startswith("not ")]
-        lacked = [n.removeprefix("not ") for n in request.understood if n.startswith("not ")]
-        scores.append(log_probability(gallery.probabilities, wanted, lacked))
+        # Words that are no class for sure still count here: there is nothing else to ask.
+        nearest = tuple(CLASSES[int(row.argmax())] for row in request.wanted)
+        wanted = request.classes or nearest
+        scores.append(log_probability(gallery.probabilities, wanted, request.excluded))
     return np.stack(scores)
 
 

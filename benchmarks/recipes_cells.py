@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,25 +103,45 @@ class Cells:
         notes = self._folder / f"{cell.name}.json"
         if notes.is_file():
             held = json.loads(notes.read_bytes())
-            return Result(cell, held["cpu_s"], held["updates"], held["images"], held["val"])
+            result = Result(cell, held["cpu_s"], held["updates"], held["images"], held["val"])
+            if held.get("asked") == self.asked(cell.corpus).fingerprint:
+                return result
+            # Queries are understood otherwise than when it was judged; training has not changed.
+            return self._keep(replace(result, val=self._val(cell)))
         if self._until is not None and time.monotonic() > self._until:
             raise OutOfTimeError(cell.name)
         trained = train(cell, self.corpus(cell.corpus), self._texts)
         outputs = self._folder / f"{cell.name}.npz"
         with atomic_path(outputs) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **trained.outputs)
-        val = {
-            way: {case: round(float(value[0]), 6) for case, value in values.items()}
-            for way, values in self.judge(cell, "val", resamples=0).items()
-        }
-        result = Result(cell, round(trained.cpu_s, 2), trained.updates, trained.images, val)
-        write_atomic(notes, json.dumps(_notes(result), indent=1) + "\n")
+        result = self._keep(
+            Result(cell, round(trained.cpu_s, 2), trained.updates, trained.images, self._val(cell))
+        )
         print(
             f"{cell.name}: {result.cpu_s:.1f} CPU-s, val {result.best():.4f} "
             f"by {result.best_way()}",
             file=sys.stderr,
             flush=True,
         )
+        return result
+
+    def asked(self, corpus: str) -> Asked:
+        """Return a corpus' queries, translated once."""
+        if corpus not in self._asked:
+            self._asked[corpus] = Asked(self.corpus(corpus).queries, self._texts)
+        return self._asked[corpus]
+
+    def _val(self, cell: Cell) -> dict[str, dict[str, float]]:
+        return {
+            way: {case: round(float(value[0]), 6) for case, value in values.items()}
+            for way, values in self.judge(cell, "val", resamples=0).items()
+        }
+
+    def _keep(self, result: Result) -> Result:
+        notes = {**asdict(result.cell), **{k: v for k, v in asdict(result).items() if k != "cell"}}
+        notes["asked"] = self.asked(result.cell.corpus).fingerprint
+        path = self._folder / f"{result.cell.name}.json"
+        write_atomic(path, json.dumps(notes, indent=1) + "\n")
         return result
 
     def judge(
@@ -138,7 +158,7 @@ class Cells:
         corpus = self.corpus(cell.corpus)
         judged = Judged.of(corpus, split, cell.seed)
         galleries = judged.resampled(resamples)
-        asked = self._asked.setdefault(cell.corpus, Asked(corpus.queries, self._texts))
+        asked = self.asked(cell.corpus)
         gallery = self._gallery(cell, corpus, split)
         return {
             way: measure(judged, asked.queries, scores, galleries)
@@ -164,7 +184,3 @@ def pooling_of(cell: Cell) -> str:
     """Return how a cell's recipe pools the tokens of a text."""
     default = RECIPES[RECIPES_OF[cell.recipe]].pooling
     return str(OPTIONS[cell.option].get("pooling", default))
-
-
-def _notes(result: Result) -> dict[str, Any]:
-    return {**asdict(result.cell), **{k: v for k, v in asdict(result).items() if k != "cell"}}

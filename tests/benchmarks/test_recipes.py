@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,19 @@ def test_crisis_patches_of_known_events_leave_the_gallery_of_unseen_ones() -> No
     found = measure(judged, [query], scores, judged.resampled(0))
     assert found["unseen"][0] == pytest.approx(1 / 2)
     assert found["single"][0] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_cells_are_judged_anew_but_not_trained_where_queries_are_understood_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = PLAN.parts[0].cell("multilabel", "plain", 1e-2, 0)
+    before = cells_in(tmp_path).ensure(cell)
+    monkeypatch.setattr(recipes_cells, "train", lambda *_: pytest.fail("trained again"))
+    assert cells_in(tmp_path).ensure(cell) == before
+    changed = cells_in(tmp_path)
+    lake = changed.asked("sandbox").requests
+    lake[2] = replace(lake[2], wanted=np.eye(12)[[1]], readings=())
+    after = changed.ensure(cell)
+    assert after.cpu_s == before.cpu_s
+    assert after.val["translated"]["paraphrase"] != before.val["translated"]["paraphrase"]
+    assert after.val["translated"]["single"] == before.val["translated"]["single"]
