@@ -96,7 +96,7 @@ FULL = Plan(
         Part("sandbox", "features", (3e-4, 1e-3, 3e-3), (0, 1, 2), 10, variants=VARIANTS),
         Part("real", "features", (1e-4, 3e-4, 1e-3, 3e-3), (0, 1, 2, 3), 20, variants=VARIANTS),
         Part("sandbox", "net", (1e-3, 3e-3, 1e-2), (0, 1, 2), 6),
-        Part("real", "net", (1e-3, 3e-3, 1e-2), (0, 1, 2, 3), 12),
+        Part("real", "net", (3e-4, 1e-3, 3e-3), (0, 1, 2, 3), 12),
     )
 )
 QUICK = Plan(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from baselines import metrics
 from baselines.queries import Query
-from benchmarks import recipes_cells
+from benchmarks import recipes_answering, recipes_cells
 from benchmarks.recipes import Part, Plan, run
 from benchmarks.recipes_answering import label_set_beliefs
 from benchmarks.recipes_cells import Cells, OutOfTimeError
@@ -133,7 +133,7 @@ def tiny_corpus(name: str) -> Corpus:
 PLAN = Plan(
     (
         Part("sandbox", "features", (1e-2,), (0, 1), 1, 8, ("agree-0.5", "share-targets")),
-        Part("real", "features", (1e-2,), (0, 1), 1, 8, ("share-weights",)),
+        Part("real", "features", (1e-2,), (0,), 1, 8, ("share-weights",)),
         Part("real", "net", (1e-2,), (0,), 1, 8),
     ),
     resamples=20,
@@ -151,6 +151,8 @@ def cells_in(folder: Path, until: float | None = None) -> Cells:
 def test_a_stopped_study_goes_on_and_ends_as_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recipes_answering, "STRENGTHS", (0.5,))
+    monkeypatch.setattr(recipes_answering, "BETAS", (0.0, 0.67))
     trained: list[str] = []
     real_train = recipes_cells.train
 
