@@ -44,6 +44,10 @@ _FEATURE_OPTIONS = MappingProxyType(
 )
 #: End to end: what the frozen trunk chose, but no hidden layer (it needs longer runs).
 _NET_OPTIONS = ("plain", "mean", "mean-balanced", "cls", "balanced")
+#: The head for free text hands no gradient to the trunk, so that end to end, from equal initial
+#: weights, `concepts` learns the classes bit for bit as `multilabel` does (tested): one training
+#: serves both rows, which differ in how they answer.
+ONE_TRAINING = MappingProxyType({"multilabel": "concepts"})
 #: Changes to `concepts` that are tried beside its options.
 VARIANTS = ("share-weights", "share-targets", "agree-0.05", "agree-0.5")
 
@@ -146,33 +150,41 @@ def _compare(
     """Return row -> all that was trained for it; the last `len(seeds)` cells are the chosen one."""
     rows = {}
     for recipe, options in plan.options.items():
-        if part.trunk == "net" and before is not None:
-            best = before[recipe].chosen[0].cell.option
-            options = (best if best in _NET_OPTIONS else "plain",)
-        first = part.seeds[0]
+        trained = recipe
+        if part.trunk == "net":
+            options = _net_options(before[recipe] if before else None)
+            # End to end both are one training (see `ONE_TRAINING`).
+            trained = ONE_TRAINING.get(recipe, recipe)
         grid = [
-            cells.ensure(part.cell(recipe, option, lr, first))
+            cells.ensure(part.cell(trained, option, lr, part.seeds[0]))
             for option in options
             for lr in part.rates
         ]
-        rows[recipe] = _tried(part, cells, grid)
-    if "concepts" not in rows:
-        return rows
-    rate = _best_plain(rows["concepts"].grid).cell.lr
-    for variant in ("plain", *part.variants):
-        again = [cells.ensure(part.cell("concepts", variant, rate, seed)) for seed in part.seeds]
-        rows[f"concepts, {variant}"] = Tried((), tuple(again))
+        best = max(grid, key=lambda one: one.best(recipe)).cell
+        chosen = [cells.ensure(replace(best, seed=seed)) for seed in part.seeds]
+        rows[recipe] = Tried(tuple(grid), tuple(chosen))
+    if "concepts" in rows:
+        rows |= _variants(part, cells, rows["concepts"].grid)
     return rows
 
 
-def _tried(part: Part, cells: Cells, grid: list[Result]) -> Tried:
-    best = max(grid, key=Result.best).cell
-    chosen = [cells.ensure(part.cell(best.recipe, best.option, best.lr, s)) for s in part.seeds]
-    return Tried(tuple(grid), tuple(chosen))
+def _net_options(before: Tried | None) -> tuple[str, ...]:
+    best = before.chosen[0].cell.option if before else "plain"
+    return (best if best in _NET_OPTIONS else "plain",)
 
 
-def _best_plain(grid: tuple[Result, ...]) -> Result:
-    return max((one for one in grid if one.cell.option == "plain"), key=Result.best)
+def _variants(part: Part, cells: Cells, grid: tuple[Result, ...]) -> dict[str, Tried]:
+    """Return what was tried beside the options, at the rate that is best without any."""
+    plain = [one for one in grid if one.cell.option == "plain"]
+    if not plain:
+        return {}
+    rate = max(plain, key=lambda one: one.best("concepts")).cell.lr
+    return {
+        f"concepts, {variant}": Tried(
+            (), tuple(cells.ensure(part.cell("concepts", variant, rate, s)) for s in part.seeds)
+        )
+        for variant in ("plain", *part.variants)
+    }
 
 
 def _corpora(dataset: Path, work: Path) -> dict[str, Callable[[], Corpus]]:

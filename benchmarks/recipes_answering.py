@@ -111,9 +111,10 @@ def answers(
     if recipe in CONTRASTIVE:
         yield "raw text", _cosines(gallery, asked.raw(pooling))
         yield "translated", _cosines(gallery, asked.translated(pooling))
-    elif recipe == "multilabel":
-        yield "translated", _products(gallery, asked)
-    else:
+        return
+    # What a classifier answers, be it trained by recipe `multilabel` or as part of `concepts`.
+    yield "translated", _products(gallery, asked)
+    if recipe == "concepts":
         for beta in BETAS:
             yield f"dial {beta:g}", _concepts(gallery, asked, beta)
         for strength in STRENGTHS:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,21 @@ from numpy.typing import NDArray
 
 from baselines.recipes import RECIPES
 from baselines.text import TextEncoder
-from benchmarks.recipes_answering import SETS, Asked, Gallery, answers
+from benchmarks.recipes_answering import Asked, Gallery, answers
 from benchmarks.recipes_corpus import SENSORS, Corpus
 from benchmarks.recipes_measuring import Judged, criterion, measure
 from benchmarks.recipes_training import OPTIONS, RECIPES_OF, Cell, train
 from landmark.commits import atomic_path, write_atomic
+
+#: Row -> how the ways begin in which the program answers for it.
+WAYS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "published": ("raw text", "translated"),
+        "clip": ("raw text", "translated"),
+        "multilabel": ("translated",),
+        "concepts": ("dial",),
+    }
+)
 
 Floats = NDArray[np.float64]
 
@@ -54,13 +65,13 @@ class Result:
         """Return the criterion of a way of answering."""
         return criterion(self.val[way])
 
-    def best_way(self) -> str:
-        """Return the way of answering that does best on val, label sets left aside."""
-        return max((way for way in self.val if not way.startswith(SETS)), key=self.value)
+    def best_way(self, row: str) -> str:
+        """Return the way of answering, of those of a row, that does best on val."""
+        return max((way for way in self.val if way.startswith(WAYS[row])), key=self.value)
 
-    def best(self) -> float:
+    def best(self, row: str) -> float:
         """Return the criterion of that way."""
-        return self.value(self.best_way())
+        return self.value(self.best_way(row))
 
 
 class Cells:
@@ -118,8 +129,8 @@ class Cells:
             Result(cell, round(trained.cpu_s, 2), trained.updates, trained.images, self._val(cell))
         )
         print(
-            f"{cell.name}: {result.cpu_s:.1f} CPU-s, val {result.best():.4f} "
-            f"by {result.best_way()}",
+            f"{cell.name}: {result.cpu_s:.1f} CPU-s, val {result.best(cell.recipe):.4f} "
+            f"by {result.best_way(cell.recipe)}",
             file=sys.stderr,
             flush=True,
         )

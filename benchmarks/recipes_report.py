@@ -127,11 +127,11 @@ def _tries(part: Findings) -> list[str]:
     lines += ["", "Tried on the first seed:", ""]
     for name, tried in part.tried.items():
         if tried.grid:
-            best = max(tried.grid, key=lambda one: one.best())
+            scores = [one.best(name) for one in tried.grid]
             listed = ", ".join(
                 f"{one.cell.option} {one.cell.lr:g}: "
-                + (f"**{one.best():.4f}**" if one is best else f"{one.best():.4f}")
-                for one in tried.grid
+                + (f"**{score:.4f}**" if score == max(scores) else f"{score:.4f}")
+                for one, score in zip(tried.grid, scores, strict=True)
             )
             lines.append(f"- {PEERS.get(name, name)}: {listed}")
     return [*lines, ""]

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recipes_answering import SETS
-from benchmarks.recipes_cells import Cells, Result
+from benchmarks.recipes_cells import WAYS, Cells, Result
 from benchmarks.recipes_measuring import Difference, compare_paired, criterion
 
 Floats = NDArray[np.float64]
 #: The row of the published recipe without query translation, as the program itself asks it.
 AS_TYPED = "published, raw text"
-#: Ways of answering that are the program's own; the others are tried beside.
-_PROGRAM = ("raw text", "translated", "dial")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def score_rows(part: str, tried: Mapping[str, Tried], cells: Cells, resamples: i
     rows = {}
     for name, own in tried.items():
         if "," not in name:
-            rows[name] = _row(name, own, own.way(_PROGRAM), cells, resamples)
+            rows[name] = _row(name, own, own.way(WAYS[name]), cells, resamples)
     rows[AS_TYPED] = _row(AS_TYPED, tried["published"], "raw text", cells, resamples)
     sets = tried["concepts"].way((SETS,))
     rows["concepts, label sets"] = _row(

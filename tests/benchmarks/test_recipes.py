@@ -27,6 +27,7 @@ from benchmarks.recipes_measuring import (
 )
 from benchmarks.recipes_report import write_report
 from benchmarks.recipes_rows import verdict
+from benchmarks.recipes_training import train
 from landmark.taxonomy import ALL_MASK, mask_of
 from tests.baselines.learnable import WordEncoder
 
@@ -233,3 +234,14 @@ def test_cells_are_judged_anew_but_not_trained_where_queries_are_understood_othe
     assert after.cpu_s == before.cpu_s
     assert after.val["translated"]["paraphrase"] != before.val["translated"]["paraphrase"]
     assert after.val["translated"]["single"] == before.val["translated"]["single"]
+
+
+def test_end_to_end_concepts_learns_the_classes_as_multilabel_does() -> None:
+    # As wide as the space of a recipe without texts.
+    part, texts = PLAN.parts[2], {"mean": WordEncoder(384)}
+    found = [
+        train(part.cell(recipe, "plain", 1e-2, 0), tiny_corpus("real"), texts).outputs
+        for recipe in ("multilabel", "concepts")
+    ]
+    for name in ("corpus/s1/probabilities", "corpus/s2/probabilities"):
+        np.testing.assert_array_equal(found[0][name], found[1][name])
