@@ -98,8 +98,8 @@ class Plan:
 FULL = Plan(
     (
         Part("sandbox", "features", (3e-4, 1e-3, 3e-3), (0, 1, 2), 10, variants=VARIANTS),
-        Part("real", "features", (1e-4, 3e-4, 1e-3, 3e-3), (0, 1, 2, 3), 20, variants=VARIANTS),
         Part("sandbox", "net", (1e-3, 3e-3, 1e-2), (0, 1, 2), 6),
+        Part("real", "features", (1e-4, 3e-4, 1e-3, 3e-3), (0, 1, 2, 3), 20, variants=VARIANTS),
         Part("real", "net", (3e-4, 1e-3, 3e-3), (0, 1, 2, 3), 12),
     )
 )
@@ -141,6 +141,10 @@ def train_parts(
         if names is None or part.name in names:
             before = chosen.get(f"{part.corpus}-features")
             chosen[part.name] = _compare(part, plan, cells, before)
+    # What no other part waits for comes last.
+    for part in plan.parts:
+        if "concepts" in chosen.get(part.name, {}):
+            chosen[part.name] |= _variants(part, cells, chosen[part.name]["concepts"].grid)
     return chosen
 
 
@@ -163,8 +167,6 @@ def _compare(
         best = max(grid, key=lambda one: one.best(recipe)).cell
         chosen = [cells.ensure(replace(best, seed=seed)) for seed in part.seeds]
         rows[recipe] = Tried(tuple(grid), tuple(chosen))
-    if "concepts" in rows:
-        rows |= _variants(part, cells, rows["concepts"].grid)
     return rows
 
 
