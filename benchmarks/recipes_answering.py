@@ -100,9 +100,9 @@ class Asked:
 
 
 def answers(
-    recipe: str, pooling: str, gallery: Gallery, asked: Asked
+    recipe: str, pooling: str, gallery: Gallery, asked: Asked, only: str | None = None
 ) -> Iterator[tuple[str, Floats]]:
-    """Give (way, scores (q, n)) for every way a recipe may answer.
+    """Give (way, scores (q, n)) for every way a recipe may answer, or the one that is wanted.
 
     Contrastive recipes: the text as typed, or the caption of the classes it was understood as.
     The classifier: the product of the probabilities of these classes. `concepts`: its score at
@@ -114,13 +114,17 @@ def answers(
         return
     # What a classifier answers, be it trained by recipe `multilabel` or as part of `concepts`.
     yield "translated", _products(gallery, asked)
-    if recipe == "concepts":
-        for beta in BETAS:
+    if recipe != "concepts":
+        return
+    for beta in BETAS:
+        if only in (None, f"dial {beta:g}"):
             yield f"dial {beta:g}", _concepts(gallery, asked, beta)
-        for strength in STRENGTHS:
+    for strength in STRENGTHS:
+        named = {f"{SETS} {strength:g} dial {beta:g}": beta for beta in BETAS}
+        if only is None or only in named:
             carried, overlap = _over_sets(gallery, asked, strength)
-            for beta in BETAS:
-                yield f"{SETS} {strength:g} dial {beta:g}", (1 - beta) * carried + beta * overlap
+            for way, beta in named.items():
+                yield way, (1 - beta) * carried + beta * overlap
 
 
 def _cosines(gallery: Gallery, texts: NDArray[np.float32]) -> Floats:

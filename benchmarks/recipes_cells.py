@@ -173,7 +173,7 @@ class Cells:
         gallery = self._gallery(cell, corpus, split)
         return {
             way: measure(judged, asked.queries, scores, galleries)
-            for way, scores in answers(cell.recipe, pooling_of(cell), gallery, asked)
+            for way, scores in answers(cell.recipe, pooling_of(cell), gallery, asked, only)
             if only in (None, way)
         }
 

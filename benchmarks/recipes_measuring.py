@@ -39,6 +39,8 @@ CRITERION = ("single", "combination", "paraphrase", "graded100")
 _GRADED_KINDS = ("single", "combination", "held_out")
 
 Floats = NDArray[np.float64]
+#: How often each patch is in each gallery, small enough that a gallery stays in the cache.
+Copies = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Judged:
             order=order,
         )
 
-    def resampled(self, count: int) -> NDArray[np.int64]:
+    def resampled(self, count: int) -> Copies:
         """Return (1 + count, n) how often each patch is in each gallery: first once each.
 
         Blocks are drawn with replacement, by their names alone: all cells see the same galleries.
@@ -80,11 +82,11 @@ class Judged:
         random = draws(0, "blocks/" + "/".join(blocks))
         drawn = random.integers(len(blocks), size=(count, len(blocks)))
         times = (drawn[:, :, None] == np.arange(len(blocks))).sum(1)
-        return np.concatenate([np.ones((1, len(own)), np.int64), times[:, own]])
+        return np.concatenate([np.ones((1, len(own))), times[:, own]]).astype(np.int16)
 
 
 def measure(
-    judged: Judged, queries: Sequence[Query], scores: Floats, galleries: NDArray[np.int64]
+    judged: Judged, queries: Sequence[Query], scores: Floats, galleries: Copies
 ) -> dict[str, Floats]:
     """Return case -> (galleries,) means over its queries; NaN where no query has an answer.
 
@@ -129,50 +131,50 @@ def criterion(values: Mapping[str, float]) -> float:
 
 
 def average_precisions(
-    order: NDArray[np.intp], answers: NDArray[np.bool_], galleries: NDArray[np.int64]
+    order: NDArray[np.intp], answers: NDArray[np.bool_], galleries: Copies
 ) -> Floats:
     """Return (g,) AP in each gallery; copies of a patch follow each other. NaN without answers."""
-    found: Floats = _average_precisions(answers[order], np.ascontiguousarray(galleries[:, order]))
+    found: Floats = _average_precisions(order, answers, galleries)
     return found
 
 
-def gains(
-    order: NDArray[np.intp], grades: Floats, galleries: NDArray[np.int64], depth: int
-) -> Floats:
+def gains(order: NDArray[np.intp], grades: Floats, galleries: Copies, depth: int) -> Floats:
     """Return (g,) nDCG@depth with linear gain in each gallery; NaN where nothing has a gain."""
     best = np.argsort(-grades, kind="stable")
     discounts = 1.0 / np.log2(np.arange(2, depth + 2))
-    reached = _gains(grades[order], np.ascontiguousarray(galleries[:, order]), discounts)
-    ideal = _gains(grades[best], np.ascontiguousarray(galleries[:, best]), discounts)
+    reached = _gains(order, grades, galleries, discounts)
+    ideal = _gains(best, grades, galleries, discounts)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = reached / ideal
     return found
 
 
 @numba.njit(cache=True)
-def _average_precisions(answers, copies):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _average_precisions(order, answers, copies):  # type: ignore[no-untyped-def]  # pragma: no cover
     found = np.empty(len(copies))
     for gallery in range(len(copies)):
         seen, hits, total = 0, 0, 0.0
-        for place in range(answers.size):
-            for _ in range(copies[gallery, place]):
+        for patch in order:
+            if not answers[patch]:
+                seen += copies[gallery, patch]
+                continue
+            for _ in range(copies[gallery, patch]):
                 seen += 1
-                if answers[place]:
-                    hits += 1
-                    total += hits / seen
+                hits += 1
+                total += hits / seen
         found[gallery] = total / hits if hits else np.nan
     return found
 
 
 @numba.njit(cache=True)
-def _gains(grades, copies, discounts):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _gains(order, grades, copies, discounts):  # type: ignore[no-untyped-def]  # pragma: no cover
     found = np.zeros(len(copies))
     for gallery in range(len(copies)):
         rank = 0
-        for place in range(grades.size):
-            for _ in range(copies[gallery, place]):
+        for patch in order:
+            for _ in range(copies[gallery, patch]):
                 if rank < discounts.size:
-                    found[gallery] += grades[place] * discounts[rank]
+                    found[gallery] += grades[patch] * discounts[rank]
                     rank += 1
             if rank >= discounts.size:
                 break

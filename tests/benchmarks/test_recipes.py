@@ -43,12 +43,12 @@ GALLERIES = st.integers(1, 12).flatmap(
 @given(GALLERIES)
 def test_a_resampled_gallery_scores_as_one_whose_patches_are_repeated(drawn) -> None:
     answers, copies, order = (np.array(part) for part in drawn)
-    own = average_precisions(order, answers, copies[None])[0]
+    own = average_precisions(order, answers, copies[None].astype(np.int16))[0]
     repeated = np.repeat(answers[order], copies[order])
     assert own == pytest.approx(metrics.average_precision(repeated), nan_ok=True)
     grades = answers / (1.0 + np.arange(answers.size))
     for depth in (1, 3, 100):
-        found = gains(order, grades, copies[None], depth)[0]
+        found = gains(order, grades, copies[None].astype(np.int16), depth)[0]
         wanted = metrics.ndcg(np.repeat(grades[order], copies[order]), depth)
         assert found == pytest.approx(wanted, nan_ok=True)
 
