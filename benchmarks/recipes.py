@@ -36,10 +36,10 @@ SIDE = 64
 #: Options tried per recipe on the frozen trunk: as many for each.
 _FEATURE_OPTIONS = MappingProxyType(
     {
+        "concepts": ("plain", "balanced", "hidden"),
+        "multilabel": ("plain", "balanced", "hidden"),
         "published": ("plain", "mean", "mean-balanced"),
         "clip": ("plain", "cls", "mean-balanced"),
-        "multilabel": ("plain", "balanced", "hidden"),
-        "concepts": ("plain", "balanced", "hidden"),
     }
 )
 #: End to end: what the frozen trunk chose, but no hidden layer (it needs longer runs).
