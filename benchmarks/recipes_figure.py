@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.recipes_rows import Compared, case_of, part_of
+from benchmarks.recipes_rows import MAIN, Compared, case_of, part_of
 
 _SHOWN = ("single", "combination", "held_out", "paraphrase", "unseen", "graded100", "graded1000")
 _COLOURS = {"published-tuned": "C0", "clip": "C2", "multilabel": "C1"}
@@ -21,7 +21,7 @@ def draw_differences(
     Args:
         rows: All rows of the result file.
         parts: (name, title) of each panel.
-        targets: Case -> least relative gain asked of the first part.
+        targets: Case -> least relative gain asked of the main part: a bar in the peer's colour.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -36,8 +36,9 @@ def draw_differences(
         for place, (peer, colour) in enumerate(_COLOURS.items()):
             _draw_peer(panel, [r for r in own if r.row.peer == peer], cases, place, colour, peer)
         for y, case in enumerate(cases):
-            if case in targets:
-                panel.plot([100 * targets[case]], [y], marker="|", ms=16, color="0.2", ls="none")
+            if case in targets and part == MAIN:
+                # What was asked against the published recipe.
+                panel.plot([100 * targets[case]], [y], marker="|", ms=18, mew=2, color="C0")
         panel.axvline(0, color="0.6", linewidth=0.8)
         panel.set_yticks(range(len(cases)), cases)
         panel.invert_yaxis()
@@ -45,7 +46,9 @@ def draw_differences(
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[len(parts) :]:
         panel.set_visible(False)
-    panels[0].legend(frameon=False, title="against", loc="lower right", fontsize=8)
+    handles, names = panels[0].get_legend_handles_labels()
+    shown = [f"against {name}" for name in names]
+    figure.legend(handles, shown, loc="outside upper center", ncols=len(shown), frameon=False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
     return picture.getvalue()
