@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -88,11 +88,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """All parts, in order; a part end to end takes its options from the part before it."""
+    """All parts, in order; a part end to end takes its options from the part before it.
+
+    Attributes:
+        parts: What is compared.
+        resamples: Galleries behind an interval.
+        options: Recipe -> options tried on the frozen trunk.
+        partial: Report what is there: the seeds `concepts` was trained on, without rows that lack
+            one of them; a grid holds the configurations that were trained.
+    """
 
     parts: tuple[Part, ...]
     resamples: int = RESAMPLES
     options: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _FEATURE_OPTIONS)
+    partial: bool = False
 
 
 FULL = Plan(
@@ -120,7 +129,11 @@ def run(plan: Plan, cells: Cells) -> list[Findings]:
         OutOfTimeError: The sitting ended first.
     """
     chosen = train_parts(plan, cells)
-    return [score_rows(part.name, chosen[part.name], cells, plan.resamples) for part in plan.parts]
+    return [
+        score_rows(part.name, chosen[part.name], cells, plan.resamples)
+        for part in plan.parts
+        if "concepts" in chosen[part.name]
+    ]
 
 
 def train_parts(
@@ -139,35 +152,59 @@ def train_parts(
     chosen: dict[str, dict[str, Tried]] = {}
     for part in plan.parts:
         if names is None or part.name in names:
-            before = chosen.get(f"{part.corpus}-features")
-            chosen[part.name] = _compare(part, plan, cells, before)
+            before = chosen.get(f"{part.corpus}-features", {})
+            chosen[part.name] = _compare(_with_seeds(part, plan, cells), plan, cells, before)
     # What no other part waits for comes last.
     for part in plan.parts:
         if "concepts" in chosen.get(part.name, {}):
-            chosen[part.name] |= _variants(part, cells, chosen[part.name]["concepts"].grid)
+            chosen[part.name] |= _variants(part, plan, cells, chosen[part.name]["concepts"].grid)
     return chosen
 
 
-def _compare(
-    part: Part, plan: Plan, cells: Cells, before: Mapping[str, Tried] | None
-) -> dict[str, Tried]:
-    """Return row -> all that was trained for it; the last `len(seeds)` cells are the chosen one."""
+def _with_seeds(part: Part, plan: Plan, cells: Cells) -> Part:
+    """Return a part with the seeds `concepts` was trained on, for a partial report."""
+    if not plan.partial:
+        return part
+
+    def there(seed: int) -> bool:
+        options = plan.options["concepts"]
+        return any(
+            cells.has(part.cell("concepts", o, lr, seed)) for o in options for lr in part.rates
+        )
+
+    return replace(part, seeds=tuple(seed for seed in part.seeds if there(seed)))
+
+
+def _compare(part: Part, plan: Plan, cells: Cells, before: Mapping[str, Tried]) -> dict[str, Tried]:
+    """Return row -> the grid that was tried for it, and its best configuration on all seeds."""
     rows = {}
     for recipe, options in plan.options.items():
         trained = recipe
         if part.trunk == "net":
-            options = _net_options(before[recipe] if before else None)
+            # What is there decides in a partial report.
+            options = _NET_OPTIONS if plan.partial else _net_options(before.get(recipe))
             # End to end both are one training (see `ONE_TRAINING`).
             trained = ONE_TRAINING.get(recipe, recipe)
-        grid = [
-            cells.ensure(part.cell(trained, option, lr, part.seeds[0]))
-            for option in options
+        wanted = [
+            part.cell(trained, o, lr, seed)
+            for seed in part.seeds[:1]
+            for o in options
             for lr in part.rates
         ]
-        best = max(grid, key=lambda one: one.best(recipe)).cell
-        chosen = [cells.ensure(replace(best, seed=seed)) for seed in part.seeds]
-        rows[recipe] = Tried(tuple(grid), tuple(chosen))
+        grid = _results(wanted, plan, cells)
+        for best in sorted(grid, key=lambda one: one.best(recipe), reverse=True):
+            chosen = _results([replace(best.cell, seed=s) for s in part.seeds], plan, cells)
+            if len(chosen) == len(part.seeds):
+                rows[recipe] = Tried(grid, chosen)
+                break
     return rows
+
+
+def _results(wanted: Sequence[Cell], plan: Plan, cells: Cells) -> tuple[Result, ...]:
+    """Return the results of cells: all of them, or of a partial report those that are there."""
+    if not plan.partial:
+        return tuple(cells.ensure(cell) for cell in wanted)
+    return tuple(found for cell in wanted if (found := cells.find(cell)) is not None)
 
 
 def _net_options(before: Tried | None) -> tuple[str, ...]:
@@ -175,18 +212,19 @@ def _net_options(before: Tried | None) -> tuple[str, ...]:
     return (best if best in _NET_OPTIONS else "plain",)
 
 
-def _variants(part: Part, cells: Cells, grid: tuple[Result, ...]) -> dict[str, Tried]:
+def _variants(part: Part, plan: Plan, cells: Cells, grid: tuple[Result, ...]) -> dict[str, Tried]:
     """Return what was tried beside the options, at the rate that is best without any."""
     plain = [one for one in grid if one.cell.option == "plain"]
     if not plain:
         return {}
     rate = max(plain, key=lambda one: one.best("concepts")).cell.lr
-    return {
-        f"concepts, {variant}": Tried(
-            (), tuple(cells.ensure(part.cell("concepts", variant, rate, s)) for s in part.seeds)
-        )
-        for variant in ("plain", *part.variants)
-    }
+    found = {}
+    for variant in ("plain", *part.variants):
+        wanted = [part.cell("concepts", variant, rate, seed) for seed in part.seeds]
+        chosen = _results(wanted, plan, cells)
+        if len(chosen) == len(wanted):
+            found[f"concepts, {variant}"] = Tried((), chosen)
+    return found
 
 
 def _corpora(dataset: Path, work: Path) -> dict[str, Callable[[], Corpus]]:
@@ -206,6 +244,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", type=Path, default=Path("data/demo"), help="sandbox dataset")
     parser.add_argument("--work", type=Path, default=Path("data/recipes"), help="arrays and cells")
     parser.add_argument("--minutes", type=float, default=None, help="begin no cell after so long")
+    parser.add_argument(
+        "--partial", action="store_true", help="train nothing; report what is there"
+    )
     parser.add_argument("--parts", nargs="*", help="train only these parts, score nothing")
     parser.add_argument("--recipes", nargs="*", help="with --parts: train only these recipes")
     parser.add_argument("--quick", action="store_true", help="small and fast; keeps no result")
@@ -232,7 +273,7 @@ def main() -> int:
                 kept = {r: o for r, o in plan.options.items() if r in (options.recipes or [r])}
                 train_parts(replace(plan, options=kept), cells, options.parts)
                 return 0
-            found = run(plan, cells)
+            found = run(replace(plan, partial=options.partial), cells)
     except OutOfTimeError as left:
         print(f"time is over before {left}; run again to go on", file=sys.stderr)
         return 3

@@ -111,14 +111,9 @@ class Cells:
         Raises:
             OutOfTimeError: It would have to be trained, and time is over.
         """
-        notes = self._folder / f"{cell.name}.json"
-        if notes.is_file():
-            held = json.loads(notes.read_bytes())
-            result = Result(cell, held["cpu_s"], held["updates"], held["images"], held["val"])
-            if held.get("asked") == self.asked(cell.corpus).fingerprint:
-                return result
-            # Queries are understood otherwise than when it was judged; training has not changed.
-            return self._keep(replace(result, val=self._val(cell)))
+        held = self.find(cell)
+        if held is not None:
+            return held
         if self._until is not None and time.monotonic() > self._until:
             raise OutOfTimeError(cell.name)
         trained = train(cell, self.corpus(cell.corpus), self._texts)
@@ -135,6 +130,21 @@ class Cells:
             flush=True,
         )
         return result
+
+    def has(self, cell: Cell) -> bool:
+        """Return whether a cell is complete."""
+        return (self._folder / f"{cell.name}.json").is_file()
+
+    def find(self, cell: Cell) -> Result | None:
+        """Return the result of a complete cell, or None; nothing is trained."""
+        if not self.has(cell):
+            return None
+        held = json.loads((self._folder / f"{cell.name}.json").read_bytes())
+        result = Result(cell, held["cpu_s"], held["updates"], held["images"], held["val"])
+        if held.get("asked") == self.asked(cell.corpus).fingerprint:
+            return result
+        # Queries are understood otherwise than when it was judged; training has not changed.
+        return self._keep(replace(result, val=self._val(cell)))
 
     def asked(self, corpus: str) -> Asked:
         """Return a corpus' queries, translated once."""

@@ -115,8 +115,8 @@ def _difference_line(row: Compared) -> list[str]:
 def _tries(part: Findings) -> list[str]:
     """Return what was tried on val for `concepts`, and the grids."""
     lines = [f"### Val, {TITLES[part.part].lower()}", ""]
-    plain = part.tried["concepts, plain"]
-    table = []
+    plain = part.tried.get("concepts, plain", part.tried["concepts"])
+    table: list[list[str]] = []
     for name, tried in part.tried.items():
         if "," in name:
             table += [

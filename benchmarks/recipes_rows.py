@@ -68,6 +68,8 @@ def compared(found: Sequence[Findings]) -> list[Compared]:
     for part in found:
         for ours in ("concepts", "concepts, label sets"):
             for peer, shown in PEERS.items():
+                if peer not in part.rows:
+                    continue
                 rows.extend(_against(part, ours, peer, shown))
         rows.extend(_cpu(part))
     return rows
@@ -123,8 +125,10 @@ def verdict(case: str, peer: str, found: Difference) -> tuple[str | None, bool |
 def _cpu(part: Findings) -> Iterator[Compared]:
     ours = part.rows["concepts"]
     for peer, shown in PEERS.items():
-        if peer == AS_TYPED:
-            continue  # the same training
+        if peer == AS_TYPED or peer not in part.rows:
+            continue
+        if part.rows[peer].tried.chosen == ours.tried.chosen:
+            continue  # one training serves both
         a, b = ([one.cpu_s for one in row.tried.chosen] for row in (ours, part.rows[peer]))
         yield Compared(_row(part.part, "training", "concepts", shown, "cpu_s", a, b))
 

@@ -94,7 +94,8 @@ def score_rows(part: str, tried: Mapping[str, Tried], cells: Cells, resamples: i
     for name, own in tried.items():
         if "," not in name:
             rows[name] = _row(name, own, own.way(WAYS[name]), cells, resamples)
-    rows[AS_TYPED] = _row(AS_TYPED, tried["published"], "raw text", cells, resamples)
+    if "published" in tried:
+        rows[AS_TYPED] = _row(AS_TYPED, tried["published"], "raw text", cells, resamples)
     sets = tried["concepts"].way((SETS,))
     rows["concepts, label sets"] = _row(
         "concepts, label sets", tried["concepts"], sets, cells, resamples

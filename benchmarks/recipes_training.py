@@ -123,10 +123,13 @@ class CachedEncoder:
     def __init__(self, encoder: TextEncoder, path: Path | None = None) -> None:
         self._encoder = encoder
         self._path = path
-        self._held: dict[str, NDArray[np.float32]] = {}
-        if path is not None and path.is_file():
-            with np.load(path, allow_pickle=False) as held:
-                self._held = dict(zip(held["texts"].tolist(), held["vectors"], strict=True))
+        self._held = self._read()
+
+    def _read(self) -> dict[str, NDArray[np.float32]]:
+        if self._path is None or not self._path.is_file():
+            return {}
+        with np.load(self._path, allow_pickle=False) as held:
+            return dict(zip(held["texts"].tolist(), held["vectors"], strict=True))
 
     @property
     def config(self) -> TextConfig:
@@ -149,7 +152,8 @@ class CachedEncoder:
         return self._encoder.tower()
 
     def save(self) -> None:
-        """Write the vectors."""
+        """Write the vectors, with those another process wrote meanwhile."""
+        self._held = self._read() | self._held
         if self._path is not None and self._held:
             with atomic_path(self._path) as temporary, temporary.open("wb") as stream:
                 np.savez(

@@ -168,6 +168,7 @@ def test_a_stopped_study_goes_on_and_ends_as_an_undisturbed_one(
         run(PLAN, cells_in(tmp_path / "stopped"))
     with pytest.raises(OutOfTimeError):
         run(PLAN, cells_in(tmp_path / "stopped", until=-1))
+    assert run(replace(PLAN, partial=True), cells_in(tmp_path / "stopped")) == []
     found = run(PLAN, cells_in(tmp_path / "stopped"))
     # The cell that was cut off is trained again, no other.
     assert sorted(set(trained)) == sorted(trained[:4] + trained[5:])
@@ -180,6 +181,16 @@ def test_a_stopped_study_goes_on_and_ends_as_an_undisturbed_one(
             for case, values in row.scores.items():
                 np.testing.assert_array_equal(values, two.rows[name].scores[case])
                 np.testing.assert_allclose(values, three.rows[name].scores[case], atol=1e-6)
+
+    for file in (tmp_path / "whole").glob("sandbox-features-clip-*-seed1-*.json"):
+        file.unlink()
+    for file in (tmp_path / "stopped").glob("sandbox-features-concepts-*-seed1-*.json"):
+        file.unlink()
+    fewer = run(replace(PLAN, partial=True), cells_in(tmp_path / "stopped"))
+    assert fewer[0].rows["concepts"].scores["single"].shape == (1, 21)
+    part = run(replace(PLAN, partial=True), cells_in(tmp_path / "whole"))
+    assert found[0].rows.keys() - part[0].rows.keys() == {"clip"}
+    assert found[1].rows.keys() == part[1].rows.keys()
 
     write_report(found, tmp_path, tmp_path / "figure.png")
     rows = json.loads((tmp_path / "recipes.json").read_text())
