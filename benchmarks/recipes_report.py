@@ -69,7 +69,13 @@ def _part(part: Findings, rows: Sequence[Compared]) -> list[str]:
         ["row", "answers by", "option", "rate", *cases, "CPU s"], _score_lines(part, cases)
     )
     lines += ["", "Differences, paired (ours - peer, 90 % interval, relative):", ""]
-    shown = [r for r in rows if r.difference is not None and part_of(r) == part.part]
+    shown = [
+        row
+        for row in rows
+        if row.difference is not None
+        and part_of(row) == part.part
+        and row.row.subject == "concepts"
+    ]
     lines += _table(
         ["case", "ours", "peer", "difference", "interval", "relative", "asked", "met"],
         [_difference_line(row) for row in shown],
