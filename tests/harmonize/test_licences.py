@@ -60,7 +60,7 @@ def test_labels_of_archives_come_under_the_terms_of_their_archive() -> None:
     terms = SourceTerms.of(rules)
     assert terms.labels["cabuar"].licence == "OPENRAIL"
     assert "CaBuAr" in terms.labels["cabuar"].attribution
-    assert strictness(terms.labels["mmflood"].licence) == strictness(NOT_STATED)
+    assert terms.labels["mmflood"].licence == "MIT"
     assert "quakeset" not in terms.labels
     labels = [{"kind": "archive", "licence": "CC-BY-4.0"}]
     rules = manifest(catalog=catalog, grid="source", labels=labels)
