@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines import metrics
 from baselines.queries import Query
 from benchmarks import recipes_answering, recipes_cells
 from benchmarks.recipes import Part, Plan, run
@@ -30,6 +29,7 @@ from benchmarks.recipes_rows import verdict
 from benchmarks.recipes_training import train
 from landmark.taxonomy import ALL_MASK, mask_of
 from tests.baselines.learnable import WordEncoder
+from tests.baselines.plain_metrics import average_precision, ndcg
 
 GALLERIES = st.integers(1, 12).flatmap(
     lambda n: st.tuples(
@@ -45,11 +45,11 @@ def test_a_resampled_gallery_scores_as_one_whose_patches_are_repeated(drawn) -> 
     answers, copies, order = (np.array(part) for part in drawn)
     own = average_precisions(order, answers, copies[None].astype(np.int16))[0]
     repeated = np.repeat(answers[order], copies[order])
-    assert own == pytest.approx(metrics.average_precision(repeated), nan_ok=True)
+    assert own == pytest.approx(average_precision(repeated), nan_ok=True)
     grades = answers / (1.0 + np.arange(answers.size))
     for depth in (1, 3, 100):
         found = gains(order, grades, copies[None].astype(np.int16), depth)[0]
-        wanted = metrics.ndcg(np.repeat(grades[order], copies[order]), depth)
+        wanted = ndcg(np.repeat(grades[order], copies[order]), depth)
         assert found == pytest.approx(wanted, nan_ok=True)
 
 
