@@ -35,7 +35,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 
 
 #: GDAL's parallel range requests and decoding threads open connections of their own.
-_ONE_CONNECTION = {"GDAL_HTTP_MULTIRANGE": "SERIAL", "GDAL_NUM_THREADS": 1}
+ONE_CONNECTION = {"GDAL_HTTP_MULTIRANGE": "SERIAL", "GDAL_NUM_THREADS": 1}
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def open_signed(signed: Signed, name: str, grid: SourceGrid | None = None) -> It
     with throttle.connection(signed.url, signed.connections):
         if is_remote(signed.url):
             throttle.acquire(signed.url)
-        more = _ONE_CONNECTION if signed.connections else {}
+        more = ONE_CONNECTION if signed.connections else {}
         with open_image(signed.url, name, signed.headers, grid, more) as source:
             yield source
 
@@ -135,5 +135,10 @@ def problem(path: str, name: str, what: str, error: Exception) -> str:
         error: Where it came from.
     """
     detail = str(error.__cause__ or error).splitlines()
-    text = detail[0].replace(path, "").strip(" :'") if detail else type(error).__name__
+    text = detail[0] if detail else type(error).__name__
+    # GDAL names a remote file by the last part of its URL, query and all.
+    for secret in (path, path.rpartition("/")[2], urlsplit(path).query):
+        if secret and is_remote(path):
+            text = text.replace(secret, "")
+    text = text.replace(path, "").strip(" :',")
     return f"{name or path}: {what}: {text}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from landmark.errors import InputError, LandmarkError
-from landmark.opening import gdal_options, is_remote, problem
+from landmark.opening import ONE_CONNECTION, gdal_options, is_remote, problem
 from landmark.signing import NO_ACCESS, Access, Signed, signer
 from landmark.throttle import shared_throttle
 
@@ -144,8 +144,6 @@ def _open(path: str, signed: Signed) -> OpenRaster:
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
     remote = is_remote(path)
-    if remote:
-        shared_throttle().acquire(signed.url)
     try:
         with warnings.catch_warnings(), _settings(signed):
             # A missing georeference is reported by the reader, as an error with the file's name.
@@ -159,13 +157,20 @@ def _open(path: str, signed: Signed) -> OpenRaster:
         raise InputError(f"{path}: cannot be read as a raster{missing}") from error
 
 
-def _settings(signed: Signed) -> contextlib.AbstractContextManager[Any]:
-    """Return GDAL's settings: time limits, retries and headers where the raster is remote."""
+@contextlib.contextmanager
+def _settings(signed: Signed) -> Iterator[None]:
+    """Keep to a remote raster's host while it is asked: patience, connections, GDAL's settings.
+
+    A raster that only lies open keeps no connection: a call may hold more than a host allows.
+    """
     import rasterio
 
     if not is_remote(signed.url):
-        return contextlib.nullcontext()
-    env: contextlib.AbstractContextManager[Any] = rasterio.Env(
-        **gdal_options(signed.url, signed.headers)
-    )
-    return env
+        yield
+        return
+    throttle = shared_throttle()
+    more = ONE_CONNECTION if signed.connections else {}
+    with throttle.connection(signed.url, signed.connections):
+        throttle.acquire(signed.url)
+        with rasterio.Env(**gdal_options(signed.url, signed.headers), **more):
+            yield

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.transform import Affine
 
 from landmark import raster_opening, signing
@@ -143,6 +146,52 @@ def test_what_stays_refused_is_one_line_without_the_token(store: tuple[Store, Lo
     assert "\n" not in str(caught.value)
     asked = [one for one in server.asked if one.path.endswith(".tif")]
     assert len(asked) <= 2 * raster_opening.ATTEMPTS  # patience has an end
+
+
+def test_a_damaged_block_is_named_without_the_token(
+    store: tuple[Store, Loopback], raster: Path, tmp_path: Path
+) -> None:
+    """GDAL calls a file it fails to read by the last part of its URL, query and all."""
+    kept, server = store
+    packed = tmp_path / "packed.tif"
+    rasterio.shutil.copy(raster, packed, driver="GTiff", compress="deflate", tiled="YES")
+    data = bytearray(packed.read_bytes())
+    data[2000:-2000] = bytes(len(data) - 4000)
+    kept.data = bytes(data)
+    with pytest.raises(LandmarkError, match=r"codes\.tif: cannot be read") as caught:
+        class_counts([f"{server.url}/maps/codes.tif"], FRAMES, access=sas(server))
+    assert "tok-1" not in str(caught.value)
+    assert "sig=" not in str(caught.value)
+
+
+def test_a_host_that_allows_one_connection_gets_one(
+    store: tuple[Store, Loopback], raster: Path
+) -> None:
+    kept, server = store
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def count(_: Asked) -> None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.005)
+        with lock:
+            busy -= 1
+
+    kept.before = count
+    access = replace(sas(server), connections=1)
+    results: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(equal_local(server, raster, access)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 4
+    assert most == 1
 
 
 def test_other_hosts_get_no_token(store: tuple[Store, Loopback]) -> None:
