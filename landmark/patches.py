@@ -86,9 +86,10 @@ def shard_fingerprint(manifest: Manifest, rows: pa.Table) -> str:
     """Hash everything a patch shard is a function of, its name excepted.
 
     That is: the schema version, the layout of its images, the patch rules, and its plan rows
-    with their scenes. Two plans that give the same rows give the same fingerprint.
+    with their scenes. Two plans that give the same rows give the same fingerprint. How images are
+    compressed does not count: no pixel depends on it, and `landmark migrate` changes it in place.
     """
-    sensor = rows.column("sensor")[0].as_py()
+    layout = image_layout(manifest, rows.column("sensor")[0].as_py()).to_dict()
     scenes = rows.column("scene").combine_chunks()
     used = scenes.indices.unique().to_pylist()
     hashes = {index: hash_bytes(scenes.dictionary[index].as_buffer()) for index in used}
@@ -96,7 +97,7 @@ def shard_fingerprint(manifest: Manifest, rows: pa.Table) -> str:
     return hash_json(
         {
             "schema": SCHEMA_VERSION,
-            "layout": image_layout(manifest, sensor).to_dict(),
+            "layout": {k: v for k, v in layout.items() if k != "codec"},
             "rules": manifest.patches.model_dump(mode="json", exclude={"share"}),
             "rows": list(zip(*columns, strict=True)),
             "scenes": [hashes[index] for index in scenes.indices.to_pylist()],

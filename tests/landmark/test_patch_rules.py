@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 
+from landmark import patches
+from landmark.codec import BITSHUFFLE_LZ4
 from landmark.commits import Filtered, read_mark
 from landmark.dataset import Dataset
 from landmark.fetching import FetchOptions, FetchSummary, fetch
 from landmark.manifest import Manifest, PatchRules, Sentinel2
 from landmark.progress import Silent
+from landmark.schema import s2_layout
 from tests.landmark.made_pixels import write
 from tests.landmark.made_scenes import grid, item, manifest, write_items
 
@@ -83,3 +87,15 @@ def test_snow_up_to_the_limit_stays(catalog: Path, limit: float, filtered: int) 
 def test_clouds_are_judged_before_snow_and_snow_is_no_cloud(catalog: Path) -> None:
     summary, _ = fetched(catalog, PatchRules(max_snow=0.05, max_cloud=0.5))
     assert summary.filtered == {"cloud": 1, "snow": 2}
+
+
+def test_how_images_are_compressed_is_no_reason_to_fetch_them_again(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels do not depend on it, and `landmark migrate` changes it in place."""
+    first, _ = fetched(catalog, PatchRules())
+    layout = replace(s2_layout(("B02",)), codec=BITSHUFFLE_LZ4)
+    monkeypatch.setattr(patches, "image_layout", lambda manifest, sensor: layout)
+    again, _ = fetched(catalog, PatchRules())
+    assert first.shards == 1
+    assert (again.shards, again.shards_skipped) == (0, 1)
