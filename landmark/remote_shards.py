@@ -95,8 +95,8 @@ class RowGroups:
                 self._held[key] = future
             self._held.move_to_end(key)
             while len(self._held) > self.limit:
-                _, oldest = self._held.popitem(last=False)
-                oldest.cancel()
+                # Not cancelled: another thread may be waiting for it.
+                self._held.popitem(last=False)
         return future
 
 

@@ -11,6 +11,7 @@ This is the plain way in, for own models and notebooks; training uses `baselines
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +67,14 @@ class PatchDataset(TorchDataset[Sample]):
         self._root, self._sensor, self._split = root, sensor, split
         self.transforms = transforms
         self.fill = fill
-        self._opened = dataset.open(root, sensor=sensor, split=split)
+        self._reopen()
 
     def __len__(self) -> int:
         return len(self._opened)
 
     def __getitem__(self, index: int) -> Sample:
+        if self._process != os.getpid():
+            self._reopen()  # threads and connections do not live on in a forked loader process
         patch_id = self._opened[index]
         row = self._opened.row(patch_id)
         layout = self._opened.layout(patch_id)
@@ -120,7 +123,11 @@ class PatchDataset(TorchDataset[Sample]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._reopen()
+
+    def _reopen(self) -> None:
         self._opened = dataset.open(self._root, sensor=self._sensor, split=self._split)
+        self._process = os.getpid()
 
 
 def _bits(mask: int) -> torch.Tensor:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 import landmark.dataset
 from landmark.commits import mark_path, read_mark, write_mark
@@ -25,6 +27,7 @@ from landmark.remote_dataset import RemoteDataset
 from landmark.remote_files import Patience, RangeFile, RemoteFolder
 from landmark.remote_shards import FrameGroup, RemoteShard, RowGroups
 from landmark.shards import ShardReader
+from landmark.torch import PatchDataset
 from tests.baselines.learnable import make_learnable
 from tests.fault_server import ALWAYS, FaultServer, fault_server
 from tests.remote_datasets import index_shards
@@ -285,6 +288,36 @@ def test_a_group_is_fetched_once_however_many_ask() -> None:
         thread.join()
     held.close()
     assert fetched == [1]
+
+
+def test_no_thread_loses_the_group_it_waits_for() -> None:
+    held = RowGroups(4)
+    got: list[bytes] = []
+
+    def slow(number: int) -> FrameGroup:
+        time.sleep(0.01)
+        return group_of(number)
+
+    def ask(number: int) -> None:
+        got.append(bytes(held.get(("a", number), lambda: slow(number)).frames[0]))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    held.close()
+    assert sorted(got) == [bytes([number]) for number in range(24)]
+
+
+def test_a_forked_loader_process_opens_its_own_connections(root: Path, server: FaultServer) -> None:
+    """`DataLoader` forks on Linux; neither threads nor connections live on in the child."""
+    patches = PatchDataset(server.url, sensor="s2", split="val")
+    here = patches[0]["image"]  # connections and threads are in use before the fork
+    loader = DataLoader(patches, num_workers=1, multiprocessing_context="fork", timeout=30)
+    there = [sample["image"][0] for sample in loader]
+    assert len(there) == 3
+    assert torch.equal(there[0], here)
 
 
 def test_the_groups_used_longest_ago_make_room() -> None:
