@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from landmark.errors import InputError
 from landmark.progress import Progress
 
 _GB = 1e9
+#: Between the name of what is unpacked and whose half-made copy a folder is.
+_PART = ".part-"
 
 
 def unpacked(path: Path, folder: Path, progress: Progress) -> Path:
@@ -40,6 +45,7 @@ def unpacked(path: Path, folder: Path, progress: Progress) -> Path:
     if target.is_dir():
         return target
     size = packed.unpacked_bytes
+    _remove_unfinished(target)
     _require_room(path, folder, size)
     folder.mkdir(parents=True, exist_ok=True)
     progress.note(
@@ -51,11 +57,13 @@ def unpacked(path: Path, folder: Path, progress: Progress) -> Path:
 
 
 def _unpack(packed: Zip, target: Path, size: int, progress: Progress) -> None:
-    part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
+    own = f"{target.name}{_PART}{socket.gethostname()}-{os.getpid()}-"
+    part = Path(tempfile.mkdtemp(prefix=own, dir=target.parent))
     try:
         progress.start(f"unpack {packed.path.name}", size)
         packed.unpack(part, progress.advance)
         progress.finish()
+        part.chmod(0o755)  # a temporary folder is its maker's alone; a dataset may be shared
         try:
             part.rename(target)
         except OSError:
@@ -63,6 +71,25 @@ def _unpack(packed: Zip, target: Path, size: int, progress: Progress) -> None:
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_unfinished(target: Path) -> None:
+    """Remove what processes of this machine that no longer live have left half unpacked."""
+    own = f"{target.name}{_PART}{socket.gethostname()}-"
+    for part in target.parent.glob(f"{glob.escape(own)}*"):
+        pid = part.name.removeprefix(own).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, and is another user's
+    return True
 
 
 def _require_room(path: Path, folder: Path, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,28 @@ def test_packed_and_loose_archives_give_equal_datasets(
     else:
         assert not told
         assert not unpacked.exists()
+
+
+def test_what_a_killed_unpacking_left_goes(tmp_path: Path) -> None:
+    own, options = make("quakeset", tmp_path / "q")
+    packed = pack_zip(tmp_path / "q", tmp_path / "q.zip", zipfile.ZIP_DEFLATED)
+    moved = own.model_copy(update={"href": str(packed)})
+    dataset, _ = build(manifest(moved, **options), tmp_path / "d")
+    (folder,) = (dataset.cache / "archives").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o755
+    shutil.rmtree(folder)
+    host = socket.gethostname()
+    dead = folder.with_name(f"{folder.name}.part-{host}-4194305-x")  # above the largest pid
+    alive = folder.with_name(f"{folder.name}.part-{host}-{os.getppid()}-x")
+    for part in (dead, alive):
+        part.mkdir()
+    fetch(manifest(moved, **options), tmp_path / "e", FetchOptions(), Silent())
+    again = tmp_path / "e" / "cache" / "archives"
+    for part in (dead, alive):
+        (again / part.name).mkdir()
+    shutil.rmtree(again / folder.name)
+    fetch(manifest(moved, **options), tmp_path / "e", FetchOptions(), Silent())
+    assert {path.name for path in again.iterdir()} == {folder.name, alive.name}
 
 
 def test_a_damaged_member_of_a_zip_leaves_nothing_unpacked(tmp_path: Path) -> None:
