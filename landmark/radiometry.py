@@ -33,6 +33,8 @@ _OFFSET_FLOOR = (700.0, 1300.0)
 # Median backscatter of land and water is -7 to -25 dB; of linear power 0.003 to 0.2. Noise
 # subtraction leaves powers of some -0.01 (Sentinel-1 thermal noise is about -22 dB).
 _DB_MEDIAN, _NOISE_POWER = -1.0, -0.1
+#: Share of an image that must hold values before they can prove anything of its unit.
+_PROOF_SHARE = 0.5
 _VISIBLE = frozenset({"B01", "B02", "B03", "B04"})
 
 
@@ -132,7 +134,8 @@ def backscatter_unit(values: NDArray[np.floating]) -> Unit | None:
 def contradicts(values: NDArray[np.floating], unit: Unit) -> bool:
     """Return whether backscatter values prove that they are of the other unit.
 
-    Cheap where they do not: the least value alone clears nearly every patch.
+    Cheap where they do not: the least value alone clears nearly every patch. A sliver at the edge
+    of a swath proves nothing: its few pixels may all be roofs or ships.
 
     Args:
         values: As stored, no data as NaN.
@@ -140,7 +143,9 @@ def contradicts(values: NDArray[np.floating], unit: Unit) -> bool:
     """
     low = float(np.fmin.reduce(values, axis=None))
     suspect = low > _NOISE_POWER if unit == "db" else low < _DB_MEDIAN
-    return suspect and backscatter_unit(values) not in (None, unit)
+    if not suspect or np.count_nonzero(np.isfinite(values)) < _PROOF_SHARE * values.size:
+        return False
+    return backscatter_unit(values) not in (None, unit)
 
 
 def valid_fraction(valid: NDArray[np.bool_]) -> float:
