@@ -52,10 +52,14 @@ def read_events(
 
 
 def prior_names(sources: Iterable[EventSource]) -> frozenset[str]:
-    """Return what patches record as the source of events that only say where damage may be."""
-    return frozenset(
-        recorded_name(source, Path(source.file)) for source in sources if source.kind in _PRIORS
-    )
+    """Return what patches record as the source of events that only say where damage may be.
+
+    A name that evidence of earthquakes goes by as well is none of them.
+    """
+    by_kind: dict[bool, set[str]] = {True: set(), False: set()}
+    for source in sources:
+        by_kind[source.kind in _PRIORS].add(recorded_name(source, Path(source.file)))
+    return frozenset(by_kind[True] - by_kind[False])
 
 
 def _read_mask(source: EventSource, file: Path, permanent: Path | None) -> Event:

@@ -93,6 +93,8 @@ class Sampler:
         wanted = {_cell_of(name) for name in names}
         listed = pa.array(sorted(wanted), pa.string())
         found = pc.is_in(cells.places.names, listed).to_numpy(zero_copy_only=False)
+        # Places outside the area or beyond the grid's limits have names too, but no candidate.
+        found &= np.bincount(cells.frame, minlength=len(found)) > 0
         if not found.any():
             raise InputError(
                 f"sampling.cells: none of the {len(wanted)} cells listed is in the area and a "
@@ -141,6 +143,11 @@ class Sampler:
                 share = shares.setdefault(code, np.zeros(len(rows)))
                 share[start : start + len(part)] = found.counts[:, column] / FRAME_PIXELS
         codes = sorted(shares)
+        if not codes:
+            raise InputError(
+                f"sampling.strata: {', '.join(rule.rasters)} has no code on any of the "
+                f"{len(rows):,} cells left; use a raster that covers the area"
+            )
         present = np.stack([shares[code] >= rule.min_share for code in codes], axis=1)
         hashes = hashes_of(cells, self._seed)[frames]
         chosen = rare_first(present, hashes, rule.per_code)

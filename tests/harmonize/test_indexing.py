@@ -51,6 +51,8 @@ def test_events_that_decide_nothing_tie_nothing(dataset: Dataset) -> None:
     own = EventSource(kind="vector", type="flood", file="other.json")
     priors = prior_names([usgs, own])
     assert priors == {"flood.json (2024)"}
+    same = EventSource(kind="vector", type="earthquake", file="own/flood.json", version="2024")
+    assert prior_names([usgs, own, same]) == frozenset()
     every = gather(dataset, names).table["event_ids"].to_pylist()
     assert any("flood:flood-1" in ids for ids in every)
     without = gather(dataset, names, priors={"flood.geojson"}).table["event_ids"].to_pylist()

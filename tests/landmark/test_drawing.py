@@ -108,6 +108,10 @@ def test_listed_cells_and_patch_ids(catalog: Path, tmp_path: Path) -> None:
     assert {row["frame"] for row in found} == {one, everything[-1]["frame"]}
     with pytest.raises(InputError, match=r"sampling\.cells: none of the 1 cells"):
         kept(sampled(catalog, cells=["32632_0001_0001"]), tmp_path)
+    lon, lat = everything[-1]["lon"], everything[-1]["lat"]
+    elsewhere = Area(bbox=(lon - 0.001, lat - 0.001, lon + 0.001, lat + 0.001))
+    with pytest.raises(InputError, match=r"sampling\.cells: none of the 1 cells"):
+        kept(sampled(catalog, cells=[one]).model_copy(update={"area": elsewhere}), tmp_path)
     with pytest.raises(InputError, match=r"cells_file: .*no such file|cells_file: .*No such file"):
         kept(sampled(catalog, cells_file=str(tmp_path / "none.txt")), tmp_path)
 
@@ -221,6 +225,11 @@ def test_strata_serve_the_rare_code_first(catalog: Path, tmp_path: Path) -> None
     assert (602_400, 4_996_800) in cells  # the one with code 7, which holds code 1 as well
     assert sum(x == 600_000 for x, _ in cells) == 2  # two of code 5
     assert len(cells) == 4  # and one more of code 1
+    with rasterio.open(path, "r+") as target:
+        target.write(np.zeros((480, 480), np.uint8), 1)
+        target.nodata = 0
+    with pytest.raises(InputError, match=r"sampling\.strata: .*labels\.tif has no code on any"):
+        kept(sampled(catalog, strata=strata), tmp_path)
 
 
 @given(
