@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from baselines import query_words
+from baselines.exclusions import Exclusion
 from landmark.synonyms import load_synonyms
 from landmark.taxonomy import CLASSES
 
@@ -140,7 +141,7 @@ def split(text: str, vocabulary: Vocabulary | None = None) -> Split:
     """
     ignored: list[Ignored] = []
 
-    clean = text.replace("\x00", " ").replace("’", "'")
+    clean = re.sub(r"[^\S\n]+", " ", text.replace("\x00", " ").replace("’", "'"))
     for pattern, why in ((query_words.TIMES, TIME), (query_words.CLOUDS, CLOUDS)):
         ignored.extend(Ignored(match[0].strip(), why) for match in pattern.finditer(clean))
         clean = pattern.sub(" ", clean)
@@ -149,14 +150,14 @@ def split(text: str, vocabulary: Vocabulary | None = None) -> Split:
         clean = lacking.sub(r" without \1, ", clean)
     marked, known = (vocabulary or shipped_vocabulary()).mark(clean)
     phrases: list[Phrase] = []
-    absent = reaching = False
+    exclusion = Exclusion()
     for joint, words, part in _parts(marked):
+        exclusion = exclusion.after(joint, words)
+        absent = exclusion.absent
         if joint in ("place", "far"):
-            ignored.append(Ignored(words.lower(), PLACE if joint == "place" else FAR))
-        if joint in ("none", "no", "far"):
-            absent, reaching = True, joint == "none"
-        elif joint != "either" and not (joint == "both" and reaching):
-            absent = reaching = False
+            ignored.append(Ignored(exclusion.place, FAR if absent else PLACE))
+        if part.strip() and not query_words.SMALL.fullmatch(part.strip()):
+            exclusion = exclusion.met()
         found = [replace(phrase, absent=absent) for phrase in _phrases(part, known, ignored)]
         if found and phrases and joint == "either" and not absent:
             found[0] = replace(found[0], either=True)

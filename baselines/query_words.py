@@ -28,14 +28,11 @@ _PLACE = (
     "besides?", "alongside", "along", "between", "among", "amongst", "amid", "all around",
     "around", "surrounded by", "surrounding", "enclosed by", "encircled by", "bordered by",
     "bordering", "(?:at|on) the edges? of", "at the foot of", "opposite", "touching",
-    "not far from", f"(?:to the |just )?{_SIDES} of", "(?:to the )?(?:left|right) of",
+    f"(?:to the |just )?{_SIDES} of", "(?:to the )?(?:left|right) of",
     "in front of", "in the middle of", "above", "below", "behind", "beyond", "inside of",
     "inside", "within",
 )  # fmt: skip
-_NOT_THERE = (
-    "far away from", "far from", "away from", "outside of", "outside",
-    "not (?:next to|near|close to|beside|along|inside|within)",
-)  # fmt: skip
+_NOT_THERE = ("far away from", "far from", "away from", "outside of", "outside")
 #: These exclude everything up to the next mark, over "and": without trees and water = neither.
 _NONE_OF = (
     "without any", "without", "excluding", "except for", "except", "apart from", "other than",
@@ -43,15 +40,22 @@ _NONE_OF = (
 )  # fmt: skip
 #: These exclude what follows, over "or" only: no trees and water = water without trees.
 _NOT = ("but not any", "but not", "but no", "not any", "not", "no", "nor any", "nor")
+#: What may stand between "not" and a word of place.
+_NOT_AT_ALL = "(?:located|situated|lying|found|anywhere|directly|immediately|even|too|very|so)"
+#: These exclude nothing: not only trees = trees and more, not without trees = with trees.
+_NOT_ONLY = "(?:but )?not (?:only|just|merely|simply|solely|without)"
 _AND = (
-    "as well as", "together with", "along with", "combined with", "and also", "and", "plus", "but",
+    "but also", "as well as", "together with", "along with", "combined with", "and also", "and",
+    "plus", "but",
 )  # fmt: skip
 
 #: Where a query falls apart; the group says how the parts are joined.
 CONNECTORS = re.compile(
     r"(?P<mark>[.,;:/|&+?!()\[\]\"“”\n]+)"
-    rf"|\b(?:(?P<far>{any_of(_NOT_THERE)})|(?P<place>{any_of(_PLACE)})|(?P<none>{any_of(_NONE_OF)})"
-    rf"|(?P<no>{any_of(_NOT)})|(?P<both>{any_of(_AND)})|(?P<either>or))\b",
+    rf"|\b(?:(?P<also>{_NOT_ONLY})"
+    rf"|(?P<far>{any_of(_NOT_THERE)})|(?P<place>{any_of(_PLACE)})|(?P<none>{any_of(_NONE_OF)})"
+    rf"|(?P<no>(?:{any_of(_NOT)})(?:(?<=not)(?: {_NOT_AT_ALL})+)?)"
+    rf"|(?P<both>{any_of(_AND)})|(?P<either>or))\b",
     re.IGNORECASE,
 )
 #: Where a phrase may fall apart, if its parts mean more than the whole.
@@ -87,17 +91,19 @@ _SEASONS = (
     "january|february|march|april|may|june|july|august|september|october|november|december|"
     "spring|summer|autumn|winter"
 )
+#: What excludes a date or clouds goes with them, or it would exclude what comes next.
+_NONE = rf"(?:\b(?:{any_of((*_NONE_OF, *_NOT))})\s+)?"
 #: Dates. A month or season counts only after a preposition: "march", "may" and "spring" are words.
 TIMES = re.compile(
-    rf"\b(?:in|during|since|last|this|next)\s+(?:early |late |the )?(?:{_SEASONS})"
+    rf"{_NONE}\b(?:in|during|since|last|this|next)\s+(?:early |late |the )?(?:{_SEASONS})"
     r"(?:\s+(?:of\s+)?(?:19|20)\d\d)?\b"
-    r"|(?:\b(?:in|of|from|since|during|until)\s+)?\b(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?\b",
+    rf"|{_NONE}(?:\b(?:in|of|from|since|during|until)\s+)?\b(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?\b",
     re.IGNORECASE,
 )
 
 #: Clouds are in everyone's queries and in no class.
 CLOUDS = re.compile(
-    r"(?:\b(?:no|without|without any|few|with few|with no|free of)\s+)?"
+    rf"{_NONE}(?:\b(?:few|with few|with no|too|very)\s+)?"
     r"\b(?:clouds?(?:[- ](?:free|cover))?|cloudless|cloudy|haze|hazy)\b",
     re.IGNORECASE,
 )

@@ -74,6 +74,10 @@ class Reading:
         return ("not " if self.absent else "") + " or ".join(self.classes)
 
 
+#: A reading with its (12,) weights.
+_Row = tuple[Reading, NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class Request:
     """A query as weights on the classes.
@@ -298,15 +302,16 @@ def _request(text: str, meanings: Sequence[_Meaning], ignored: tuple[Ignored, ..
     """Put together what phrases mean.
 
     A class asked for in several phrases counts once, one both asked for and excluded as asked
-    for. Guesses and free text have a row of weights only where nothing else is asked for, and
-    exclude nothing: one class too many spoils a query in which all have to be there.
+    for, unless it was a guess. Guesses have a row of weights only where nothing surer is asked for,
+    free text only where there is nothing else at all, and neither excludes anything: one class too
+    many spoils a query in which all have to be there.
     """
+    shut = _joined([meaning for meaning in meanings if meaning.phrase.absent])
     asked = _joined([meaning for meaning in meanings if not meaning.phrase.absent])
-    if any(reading.sure for reading, _ in asked):
-        asked = [(r if r.sure else replace(r, classes=()), row) for r, row in asked]
+    asked = [(_settled(reading, asked, shut), row) for reading, row in asked]
     named = {name for reading, _ in asked for name in reading.classes}
     left, excluded = list(ignored), []
-    for reading, row in _joined([meaning for meaning in meanings if meaning.phrase.absent]):
+    for reading, row in shut:
         if named & set(reading.classes):
             left.append(Ignored(f"not {reading.words}", BOTH))
         elif not reading.sure:
@@ -317,8 +322,9 @@ def _request(text: str, meanings: Sequence[_Meaning], ignored: tuple[Ignored, ..
         reasons = "; ".join(dict.fromkeys(f"{words.words}: {words.why}" for words in left))
         why = f" ({reasons})" if reasons else ""
         raise InputError(f"search text {text!r} names nothing to look for{why}")
-    certain = [row for reading, row in asked if reading.sure]
-    rows = certain or ([] if excluded else [row for _, row in asked])
+    rows = [row for reading, row in asked if reading.classes]
+    if not rows and not excluded:
+        rows = [row for _, row in asked]
     readings = (*(reading for reading, _ in asked), *(reading for reading, _ in excluded))
     return Request(
         wanted=np.array(rows).reshape(-1, len(CLASSES)),
@@ -330,12 +336,27 @@ def _request(text: str, meanings: Sequence[_Meaning], ignored: tuple[Ignored, ..
     )
 
 
-def _joined(meanings: Sequence[_Meaning]) -> list[tuple[Reading, NDArray[np.float64]]]:
-    """Return readings with their rows; "or" makes one of several, equal classes count once."""
-    found: list[tuple[Reading, NDArray[np.float64]]] = []
-    for group in _groups(meanings):
-        reading = _reading(group)
-        if not reading.classes or reading.classes not in {r.classes for r, _ in found}:
+def _settled(reading: Reading, asked: Sequence[_Row], shut: Sequence[_Row]) -> Reading:
+    """Return a reading asked for; a guess without its class where something sure outdoes it."""
+    beside = any(other.sure for other, _ in asked)
+    excluded = {name for other, _ in shut if other.sure for name in other.classes}
+    if not reading.sure and (beside or excluded & set(reading.classes)):
+        return replace(reading, classes=())
+    return reading
+
+
+def _joined(meanings: Sequence[_Meaning]) -> list[_Row]:
+    """Return readings with their rows; "or" makes one of several, equal classes count once.
+
+    Of equal classes the first is kept, but no guess where one is sure.
+    """
+    groups = _groups(meanings)
+    readings = [_reading(group) for group in groups]
+    sure = {reading.classes for reading in readings if reading.sure}
+    found: list[_Row] = []
+    for reading, group in zip(readings, groups, strict=True):
+        taken = {other.classes for other, _ in found} | (set() if reading.sure else sure)
+        if not reading.classes or reading.classes not in taken:
             found.append((reading, np.mean([meaning.weights for meaning in group], axis=0)))
     return found
 

@@ -68,11 +68,93 @@ def test_words_of_exclusion_reach_as_far_as_in_speech(text: str, expected: list[
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("crops not surrounded by trees", ["Crops", "not Trees"]),
+        ("crops not adjacent to water", ["Crops", "not Water"]),
+        ("crops not around water", ["Crops", "not Water"]),
+        ("crops not bordered by the water", ["Crops", "not Water"]),
+        ("crops not between water and trees", ["Crops", "not Water", "not Trees"]),
+        ("crops but not near water", ["Crops", "not Water"]),
+        ("crops not located directly  next to water", ["Crops", "not Water"]),
+        ("crops not near (water)", ["Crops", "not Water"]),
+        ('crops without "water"', ["Crops", "not Water"]),
+        ("crops without (water)", ["Crops", "not Water"]),
+        ("crops without: water", ["Crops", "not Water"]),
+        ("crops without\nwater", ["Crops", "not Water"]),
+        ("no (water)", ["not Water"]),
+        ("neither near trees nor water", ["not Trees", "not Water"]),
+        ("neither near trees nor near water, crops", ["not Trees", "not Water", "Crops"]),
+        ("without water or near trees", ["not Water", "not Trees"]),
+    ],
+)
+def test_words_of_exclusion_wait_for_what_they_exclude(text: str, expected: list[str]) -> None:
+    assert shown(split_phrases(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('without "water" and "trees"', ["not Water", "not Trees"]),
+        ("without (water) or (trees)", ["not Water", "not Trees"]),
+        ("without (water and trees) near crops", ["not Water", "not Trees", "Crops"]),
+        ('without ("water" or "trees"), crops', ["not Water", "not Trees", "Crops"]),
+        ('no "water" and crops', ["not Water", "Crops"]),
+        ('without "water" near crops', ["not Water", "Crops"]),
+        ('without "water", crops', ["not Water", "Crops"]),
+        ('"without water" and crops', ["not Water", "Crops"]),
+        ('without water "crops"', ["not Water", "Crops"]),
+        ('without "clouds", crops', ["Crops"]),
+        ('without "clouds" crops', ["Crops"]),
+        ("without trees and near water", ["not Trees", "Water"]),
+    ],
+)
+def test_quotes_and_brackets_end_an_exclusion_where_they_close(
+    text: str, expected: list[str]
+) -> None:
+    assert shown(split_phrases(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("not only trees but also water", ["Trees", "Water"]),
+        ("crops but not just near water", ["Crops", "Water"]),
+        ("crops not without trees", ["Crops", "Trees"]),
+        ("crops not far from water", ["Crops", "Water"]),
+        ("crops not too far away from water", ["Crops", "Water"]),
+        ("neither far from trees nor outside of crops", ["Trees", "Crops"]),
+        ("crops, not in summer 2021, near water", ["Crops", "Water"]),
+        ("excluding clouds: crops", ["Crops"]),
+        ("neither clouds nor haze, crops", ["Crops"]),
+        ("no radar images, crops", ["Crops"]),
+    ],
+)
+def test_not_every_negation_excludes_what_follows(text: str, expected: list[str]) -> None:
+    assert shown(split_phrases(text)) == expected
+
+
+@given(st.sampled_from(["not", "without", "no", "neither", "but not", "except"]), st.data())
+def test_no_word_of_place_or_mark_turns_an_exclusion_into_a_wish(
+    negation: str, data: st.DataObject
+) -> None:
+    joints = ["near", "surrounded by", "along", "inside", "touching", ":", "(", '"', "\n"]
+    between = data.draw(st.lists(st.sampled_from(joints), max_size=2, unique=True))
+    (wanted, excluded) = split_phrases(" ".join(["crops", negation, *between, "water"]))
+    assert (wanted.known, wanted.absent) == ("Crops", False)
+    assert (excluded.known, excluded.absent) == ("Water", True)
+
+
+@pytest.mark.parametrize(
     ("text", "words", "why"),
     [
         ("water next to trees", "next to", phrases.PLACE),
         ("crops at the edge of water", "at the edge of", phrases.PLACE),
         ("crops far from water", "far from", phrases.FAR),
+        ("crops not surrounded by water", "not surrounded by", phrases.FAR),
+        ("neither near crops nor near water", "nor near", phrases.FAR),
+        ("crops not far from water", "not far from", phrases.PLACE),
+        ("water not in 2021", "not in 2021", phrases.TIME),
         ("show me images of the water", "show me images", phrases.ASKING),
         ("a radar image of water", "a radar image", phrases.SENSOR),
         ("water in summer 2021", "in summer 2021", phrases.TIME),

@@ -5,6 +5,7 @@ import pytest
 
 from baselines import phrases, translation
 from baselines.translation import Translator
+from baselines.understanding import lines_of
 from landmark.errors import InputError
 from landmark.synonyms import Synonyms
 from landmark.taxonomy import CLASSES
@@ -121,6 +122,47 @@ def test_a_guess_counts_only_alone(translator: Translator) -> None:
     assert beside.understood == ("Water",)
     assert beside.free == ("tents",)
     assert beside.nearness == alone.nearness
+
+
+def test_a_sure_class_replaces_an_earlier_guess_at_it(translator: Translator) -> None:
+    request = translator.translate("tents, built and water")
+    assert request.wanted.tolist() == EYE[[6, 0]].tolist()
+    assert request.understood == ("Built", "Water")
+    assert (request.free, request.nearness) == ((), 1)
+    without = translator.translate("water without tents and built")
+    assert without.absent.tolist() == EYE[[6]].tolist()
+    assert without.understood == ("Water", "not Built")
+
+
+def test_a_guess_counts_beside_exclusions(translator: Translator) -> None:
+    request = translator.translate("tents without water")
+    alone = translator.translate("tents")
+    assert request.wanted.tolist() == alone.wanted.tolist()
+    assert request.absent.tolist() == EYE[[0]].tolist()
+    assert lines_of(request, "classes") == (
+        'looking for Built ("tents": a guess)',
+        "without Water",
+    )
+
+
+def test_a_guess_gives_way_where_its_class_is_surely_excluded(translator: Translator) -> None:
+    request = translator.translate("tents without built")
+    assert (request.wanted.shape, request.absent.tolist()) == ((0, 12), EYE[[6]].tolist())
+    assert (request.understood, request.free) == (("not Built",), ("tents",))
+
+
+def test_free_text_has_no_weight_beside_a_guess_or_an_exclusion(translator: Translator) -> None:
+    alone = translator.translate("tents")
+    beside = translator.translate("tents, chess")
+    assert beside.wanted.tolist() == alone.wanted.tolist()
+    assert beside.free == ("tents", "chess")
+    assert translator.translate("chess without water").wanted.shape == (0, 12)
+
+
+@pytest.mark.parametrize("text", ["tents", "tents, chess", "tents without water", "water, tents"])
+def test_what_is_said_to_be_looked_for_is_what_weighs(translator: Translator, text: str) -> None:
+    request = translator.translate(text)
+    assert {CLASSES[int(row.argmax())] for row in request.wanted} == set(request.classes)
 
 
 def test_free_text_is_no_class(translator: Translator) -> None:

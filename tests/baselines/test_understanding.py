@@ -152,3 +152,23 @@ def test_words_of_place_are_said_to_be_not_understood(translator: Translator) ->
     assert "not understood" in PLACE
     swapped = translator.translate("crops next to flooded area")
     assert sorted(swapped.wanted.tolist()) == sorted(request.wanted.tolist())
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "absent"),
+    [
+        ("fields, crops and a lake", "Crops, Water", ""),
+        ("hamlet, buildings and forest", "Built, Trees", ""),
+        ("lake without fields and crops", "Water", "Crops"),
+        ("fields without water", "Crops", "Water"),
+        ("fields without crops", "", "Crops"),
+        ("lakes not surrounded by trees", "Water", "Trees"),
+    ],
+)
+def test_guesses_beside_sure_classes_and_exclusions(
+    translator: Translator, text: str, classes: str, absent: str
+) -> None:
+    request = translator.translate(text)
+    assert (request.classes, request.excluded) == (in_order(classes), in_order(absent))
+    weighed = {CLASSES[int(row.argmax())] for row in request.wanted}
+    assert weighed == set(request.classes)
