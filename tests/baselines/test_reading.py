@@ -341,6 +341,21 @@ def test_slots_start_on_pages_and_are_shared() -> None:
     assert all(a.ctypes.data % 4096 == 0 for slot in other for a in slot.values())
 
 
+def test_too_little_shared_memory_says_how_much_and_what_to_do() -> None:
+    memory = Path("/dev/shm")
+    folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    before = set(folder.glob("landmark-*"))
+    # Far more than any machine has: refused at once.
+    room = Room({"s1": (np.dtype(np.uint8), (1 << 47,))})
+    with pytest.raises(LandmarkError) as caught:
+        ReadingProcesses({}, room, 1, packed=False)
+    message = str(caught.value)
+    assert message.startswith(f"{folder} has no room for the {5 << 47} bytes")
+    assert "fewer --reading-processes or a smaller --batch" in message
+    assert f"make {folder} larger" in message
+    assert set(folder.glob("landmark-*")) == before
+
+
 def test_pairs_are_rows_of_partners(tmp_path: Path) -> None:
     class Half:
         def __init__(self, ids: list[str], partners: list[str | None]) -> None:
