@@ -130,7 +130,7 @@ def evaluate(
         corpus,
         queries,
         rankers,
-        event_flags(corpus, train, *_validation(dataset)),
+        event_flags(corpus, train, *_validation(dataset, loaded)),
         shown,
         read_grades(dataset),
         resampling(blocks),
@@ -167,11 +167,12 @@ def _as_run(rows: tuple[EvaluationRow, ...], multilabel: str) -> tuple[Evaluatio
     return (*own, *(row for row in rows if place_of(row.run)))
 
 
-def _validation(dataset: Dataset) -> list[Documents]:
-    """Return the patches of split val, where there is one."""
+def _validation(dataset: Dataset, loaded: LoadedRun) -> list[Documents]:
+    """Return the patches of split val a run was chosen on: of its sensors; there may be none."""
     if not any(dataset.split_shards(sensor, "val") for sensor in SENSORS):
         return []
-    return [read_documents(dataset, "val")]
+    documents = read_documents(dataset, "val")
+    return [documents.of_sensor(sensor) for sensor in SENSORS if sensor in loaded.bands]
 
 
 def _few_blocks(blocks: NDArray[np.str_]) -> list[str]:

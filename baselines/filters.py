@@ -119,7 +119,8 @@ def _tests(filters: Filters) -> Iterator[tuple[str, list[str], Test]]:
     if filters.start is not None:
         first = dt.datetime.combine(filters.start, dt.time(), dt.UTC)
         yield f"--from {filters.start}", ["datetime"], partial(_since, first)
-    if filters.end is not None:
+    # The last day there is bounds nothing, and has no day after it.
+    if filters.end is not None and filters.end < dt.date.max:
         after = dt.datetime.combine(filters.end + dt.timedelta(1), dt.time(), dt.UTC)
         yield f"--to {filters.end}", ["datetime"], partial(_before, after)
     if filters.area is not None:

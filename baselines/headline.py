@@ -143,7 +143,9 @@ def kinds_table(rows: Sequence[EvaluationRow]) -> Table:
         rows=tuple(lines),
         caption=(
             f"Means over the queries of a kind, all classes, gallery {sensor}, full ranking; low "
-            "and high: 90 % bootstrap interval of mAP over blocks of ground and queries."
+            "and high: 90 % bootstrap interval of mAP over blocks of ground and queries. Recipe "
+            "multilabel and the references are given a query's classes, not its words; runs of "
+            "vectors are asked the text as it stands, which search translates."
         ),
     )
 

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark.errors import LandmarkError
+
 Array = NDArray[Any]
 T = TypeVar("T")
 #: Decoding threads at most unless told: a step's patches are soon spread too thin.
@@ -102,13 +104,21 @@ class SharedSlots:
     """
 
     def __init__(self, room: Room, count: int) -> None:
+        """Reserve the memory.
+
+        Args:
+            room: Space of one slot.
+            count: Slots.
+
+        Raises:
+            LandmarkError: There is not as much left.
+        """
         memory = Path("/dev/shm")  # noqa: S108 (memory, where the system has it; else a file)
         folder = memory if os.access(memory, os.W_OK) else None
         descriptor, name = tempfile.mkstemp(prefix="landmark-", dir=folder)
         self.path = Path(name)
         try:
-            # Reserved now: a full memory disk is an error here and not a bus error later.
-            os.posix_fallocate(descriptor, 0, max(1, room.nbytes * count))
+            _reserve(descriptor, max(1, room.nbytes * count), self.path.parent)
             self.slots = _map_slots(descriptor, room, count)
         except BaseException:
             self.forget()
@@ -128,6 +138,18 @@ def map_slots(path: Path, room: Room, count: int) -> list[dict[str, Array]]:
         return _map_slots(descriptor, room, count)
     finally:
         os.close(descriptor)
+
+
+def _reserve(descriptor: int, size: int, folder: Path) -> None:
+    """Take the space of a file now: else a full memory disk is a bus error later."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise LandmarkError(
+            f"{folder} has no room for the {size} bytes that reading processes share "
+            f"({error.strerror}); use fewer --reading-processes or a smaller --batch, or make "
+            f"{folder} larger"
+        ) from None
 
 
 def _map_slots(descriptor: int, room: Room, count: int) -> list[dict[str, Array]]:

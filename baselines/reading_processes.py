@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +28,12 @@ from baselines.reading import Array, Room, SharedSlots, map_slots
 from landmark.errors import LandmarkError
 
 Rows = Mapping[str, NDArray[np.intp]]
+
+#: A terminal and most schedulers send these to the whole process group. What they mean is for the
+#: process that trains to say: it still needs the step in hand, to write its checkpoint after it.
+_FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM)
+#: Seconds a process has to finish the step in hand once its pipe is closed.
+_PATIENCE = 5.0
 
 
 class Reader(Protocol):
@@ -59,13 +68,17 @@ class ReadingProcesses:
         # spawn: a forked child of a process with threads may hang on a lock nobody holds.
         context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
+        # Also where nobody closes: at its exit multiprocessing sends SIGTERM, which the processes
+        # ignore, and waits for them. A priority of 0 or more comes before that.
+        self._end = Finalize(self, _end, args=(self._workers,), exitpriority=0)
         slots = len(self._shared.slots)
         try:
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 arguments = (theirs, dict(readers), self._shared.path, room, slots, packed)
                 process = context.Process(target=_serve, args=arguments, daemon=True)
-                process.start()
+                with _inherited_block():
+                    process.start()
                 theirs.close()
                 self._workers.append(_Worker(process, ours))
             for worker in self._workers:
@@ -84,15 +97,7 @@ class ReadingProcesses:
 
     def close(self) -> None:
         """End the processes; arrays handed out stay readable."""
-        for worker in self._workers:
-            worker.connection.close()
-        for worker in self._workers:
-            # Without its pipe a process ends after the step in hand.
-            worker.process.join(timeout=5)
-            if worker.process.is_alive():
-                worker.process.terminate()
-                worker.process.join()
-        self._workers = []
+        self._end()
 
     def read(self, steps: Iterable[Rows]) -> Generator[dict[str, Array], None, None]:
         """Give the images of each step in order; valid until the next one is asked for.
@@ -151,6 +156,34 @@ class ReadingProcesses:
         )
 
 
+@contextlib.contextmanager
+def _inherited_block() -> Iterator[None]:
+    """Block signals meant for this process, so that one started meanwhile begins without them.
+
+    A spawned process inherits the mask; until `_serve` ignores them, they would end it.
+    """
+    # It is started with the first process, and unblocks these very signals when it was.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(workers: list[_Worker]) -> None:
+    """End processes, by their pipes or else by SIGKILL: they ignore SIGTERM."""
+    for worker in workers:
+        worker.connection.close()
+    for worker in workers:
+        # Without its pipe a process ends after the step in hand.
+        worker.process.join(timeout=_PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+    workers.clear()
+
+
 def _serve(
     connection: Connection,
     readers: Mapping[str, Reader],
@@ -159,9 +192,12 @@ def _serve(
     count: int,
     packed: bool,
 ) -> None:
-    """Fill slots until the other side hangs up."""
+    """Fill slots until the other side hangs up, whatever signals the group is sent."""
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_PARENT)
     slots: Sequence[Mapping[str, Array]] = map_slots(path, room, count)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, OSError):
         connection.send(None)
         while True:
             slot, rows = connection.recv()

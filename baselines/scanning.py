@@ -64,6 +64,7 @@ def scan(
         LandmarkError: A file is damaged, or a score is NaN.
     """
     files = [VectorFile(path) for path in paths]
+    largest = max((b.rows * file.width for file in files for b in file.blocks), default=0)
     room = threading.local()
 
     def best_of(task: tuple[int, Block]) -> list[Found]:
@@ -72,10 +73,9 @@ def scan(
         rows = None if kept is None else _wanted(kept, block)
         if rows is not None and not len(rows):
             return []
-        if not hasattr(room, "buffers"):
-            room.buffers = {}
-        size = max(one.rows for one in file.blocks)
-        out = room.buffers.setdefault(number, np.empty((size, file.width), "<f4"))
+        if not hasattr(room, "buffer"):
+            room.buffer = np.empty(largest, "<f4")
+        out = room.buffer[: block.rows * file.width].reshape(block.rows, file.width)
         sparse = rows is not None and len(rows) < _SPARSE * block.rows
         vectors = file.vectors(block, rows if sparse else None, out)
         scores = np.asarray(score(vectors), dtype=np.float32)

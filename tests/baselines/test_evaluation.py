@@ -273,6 +273,30 @@ def test_an_event_of_split_val_was_seen_too(tmp_path: Path, tiny: tuple[Dataset,
     assert not pick(result.rows, **same, events="unseen")
 
 
+def test_an_event_of_val_patches_no_run_looked_at_was_not_seen(
+    tmp_path: Path, tiny: tuple[Dataset, FakeRuns]
+) -> None:
+    """A run of one sensor, while the other sensor's patch of val lists the event."""
+    flood = mask("Flooded Area")
+    events = (("flood", "elsewhere", "during"),)
+    other_sensor = Patch("v1", "s1", flood, events=events)
+    own_sensor = Patch("v2", "s2", flood)
+    for number, val in enumerate([[other_sensor, own_sensor], [other_sensor]]):
+        splits = {
+            "train": [Patch("t", "s2", flood)],
+            "val": val,
+            "corpus": [Patch("a", "s2", flood, events=events), Patch("b", "s2", mask("Trees"))],
+        }
+        dataset = make_dataset(tmp_path / str(number), splits)
+        write_queries(dataset, single_queries())
+        runs = FakeRuns(dataset.root, {"clip": "embedding"})
+        runs.runs["clip"].bands = {"s2": runs.runs["clip"].bands["s2"]}
+        result = evaluate(dataset.root, open_run=runs)
+        same = {"run": "clip", "sensor": "s2", "class_name": "Flooded Area", "metric": "map"}
+        assert one(result, **same, events="unseen").value == 1.0
+        assert not pick(result.rows, **same, events="seen")
+
+
 def test_sources_are_scored_apart_in_a_file_of_their_own(
     tmp_path: Path, tiny: tuple[Dataset, FakeRuns]
 ) -> None:

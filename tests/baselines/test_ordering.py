@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 
 from baselines.checkpoints import read_config, run_files
 from baselines.ordering import build_order, drawable
+from baselines.reading_processes import ReadingProcesses, _Worker
 from baselines.recipes import resolve
 from baselines.training import TrainOptions, train
-from landmark.errors import InputError
+from landmark.errors import InputError, InterruptedRunError
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
 
@@ -116,3 +119,26 @@ def test_reading_processes_train_the_same_run(tmp_path: Path) -> None:
         files = run_files(root, "clip")
         weights.append((files.model.read_bytes(), files.metrics.read_bytes()))
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_leaves_a_checkpoint_while_processes_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """As a terminal does it: this process and its readers, just started, get the signal."""
+    make_learnable(tmp_path, {"train": (13, 8), "val": (4, 4)})
+    answer, sent = ReadingProcesses._answer, []
+
+    def signal_all_first(processes: ReadingProcesses, worker: _Worker) -> None:
+        if not sent:
+            sent.append(worker.process.pid)
+            for pid in (worker.process.pid, os.getpid()):
+                os.kill(pid, number)
+        answer(processes, worker)
+
+    monkeypatch.setattr(ReadingProcesses, "_answer", signal_all_first)
+    options = replace(TINY, reading_processes=1)
+    with pytest.raises(InterruptedRunError, match="--resume") as caught:
+        train(tmp_path, options, Silent(), text_encoder=WordEncoder())
+    assert caught.value.exit_code == 128 + number
+    assert run_files(tmp_path, "clip").checkpoint.is_file()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from baselines import reading_processes
 from baselines.loader import Loader, Split, open_split, pairs, share
 from baselines.reading import Reading, Room, SharedSlots, map_slots
 from baselines.reading_processes import ReadingProcesses
@@ -29,6 +33,7 @@ from landmark.errors import InputError, LandmarkError
 from landmark.schema import ImageLayout, layout_of, shard_schema
 from landmark.shards import ShardReader, commit_shard, decode_image
 from tests.baselines.learnable import make_learnable
+from tests.baselines.slow_readers import Slow, Struck, Stuck
 
 COUNTS = {"s1": 37, "s2": 22}
 
@@ -196,18 +201,6 @@ def _at_most(sizes: list[int], count: int) -> list[int]:
     return np.diff(edges).tolist()
 
 
-class Slow:
-    """Stands for a split: writes row numbers, in the middle of a slot's time, slowly."""
-
-    def read(self, rows: np.ndarray, *, out: np.ndarray, packed: bool) -> np.ndarray:
-        for place, row in enumerate(rows):
-            if row < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            out[place] = row
-            time.sleep(0.0005)
-        return out
-
-
 def test_a_step_that_is_held_is_never_written_to() -> None:
     """The race a ring of slots invites: the consumer dawdles, the readers are always ready."""
     room = Room({"s1": (np.dtype(np.uint32), (4, 1000))})
@@ -236,6 +229,67 @@ def test_a_killed_reading_process_is_one_clear_error() -> None:
         next(reading)
         with pytest.raises(LandmarkError, match=r"a reading process ended \(exit code -9\)"):
             list(reading)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_reading_goes_on_when_the_process_group_is_signalled(number: signal.Signals) -> None:
+    room = Room({"s1": (np.dtype(np.uint32), (4, 10))})
+    steps = [{"s1": np.arange(4 * i, 4 * i + 4)} for i in range(30)]
+    with ReadingProcesses({"s1": Slow()}, room, 2, packed=False) as processes:
+        children = [worker.process for worker in processes._workers]
+        seen = 0
+        for step, arrays in zip(steps, processes.read(iter(steps)), strict=True):
+            assert (arrays["s1"] == step["s1"][:, None]).all()
+            for child in children if seen == 3 else ():
+                os.kill(child.pid, number)
+            seen += 1
+        assert seen == len(steps)
+    assert [child.exitcode for child in children] == [0, 0]
+
+
+def test_signals_before_a_process_is_ready_do_not_end_it() -> None:
+    room = Room({"s1": (np.dtype(np.uint32), (4, 10))})
+    steps = [{"s1": np.arange(4)}] * 3
+    with ReadingProcesses({"s1": Struck()}, room, 1, packed=False) as processes:
+        assert len(list(processes.read(iter(steps)))) == 3
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
+
+
+def test_a_process_that_is_stuck_is_killed_on_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_processes, "_PATIENCE", 0.1)
+    room = Room({"s1": (np.dtype(np.uint32), (4, 10))})
+    processes = ReadingProcesses({"s1": Stuck()}, room, 1, packed=False)
+    child = processes._workers[0].process
+    processes._send(processes._workers[0], (0, {"s1": np.arange(4)}))
+    processes.close()
+    processes.close()
+    assert child.exitcode == -signal.SIGKILL
+    assert child not in multiprocessing.active_children()
+
+
+def test_a_program_that_forgets_to_close_still_ends(tmp_path: Path) -> None:
+    script = tmp_path / "forgetful.py"
+    script.write_text(
+        "import numpy as np\n"
+        "from baselines.reading import Room\n"
+        "from baselines.reading_processes import ReadingProcesses\n"
+        "if __name__ == '__main__':\n"
+        "    room = Room({'s1': (np.dtype(np.uint8), (1,))})\n"
+        "    kept = ReadingProcesses({}, room, 1, packed=False)\n"
+        "    print(kept._workers[0].process.pid)\n"
+    )
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, **paths},
+        timeout=60,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert not done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +339,21 @@ def test_slots_start_on_pages_and_are_shared() -> None:
     assert (other[0]["s2"] == 0).all()
     assert (other[1]["s1"] == 0).all()
     assert all(a.ctypes.data % 4096 == 0 for slot in other for a in slot.values())
+
+
+def test_too_little_shared_memory_says_how_much_and_what_to_do() -> None:
+    memory = Path("/dev/shm")
+    folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    before = set(folder.glob("landmark-*"))
+    # Far more than any machine has: refused at once.
+    room = Room({"s1": (np.dtype(np.uint8), (1 << 47,))})
+    with pytest.raises(LandmarkError) as caught:
+        ReadingProcesses({}, room, 1, packed=False)
+    message = str(caught.value)
+    assert message.startswith(f"{folder} has no room for the {5 << 47} bytes")
+    assert "fewer --reading-processes or a smaller --batch" in message
+    assert f"make {folder} larger" in message
+    assert set(folder.glob("landmark-*")) == before
 
 
 def test_pairs_are_rows_of_partners(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from baselines import vector_files
 from baselines.scanning import scan
-from baselines.vector_files import FACTS, VectorFile, VectorWriter
+from baselines.vector_files import FACTS, Block, VectorFile, VectorWriter
 from landmark.errors import LandmarkError
 
 START = dt.datetime(2023, 5, 1, tzinfo=dt.UTC)
@@ -117,6 +117,34 @@ def test_the_best_are_those_of_a_full_sort(
             ]
         found = scan(paths, lambda part: part[:, 0], top, keep)
     assert [(-one.score, one.patch_id) for one in found] == sorted(lines)[:top]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_thread_has_one_buffer_for_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (3, 9, 20, 7)
+    names = iter(f"{i:02d}" for i in range(sum(sizes)))
+    random = np.random.default_rng(0)
+    paths = [
+        write(
+            tmp_path / f"{number}.parquet",
+            [next(names) for _ in range(size)],
+            random.standard_normal((size, 5), dtype=np.float32),
+        )
+        for number, size in enumerate(sizes)
+    ]
+    read, buffers = VectorFile.vectors, []
+
+    def watched(file: VectorFile, block: Block, rows: None, out: np.ndarray) -> np.ndarray:
+        buffers.append(out if out.base is None else out.base)
+        return read(file, block, rows, out)
+
+    monkeypatch.setattr(VectorFile, "vectors", watched)
+    assert len(scan(paths, lambda part: part[:, 0], 50, [None] * 4, threads=1)) == sum(sizes)
+    assert len(buffers) == 1 + 2 + 3 + 1
+    assert {id(buffer) for buffer in buffers} == {id(buffers[0])}
+    assert buffers[0].nbytes == 7 * 5 * 4
 
 
 def test_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:

@@ -238,6 +238,8 @@ def test_filters_narrow_the_gallery_and_the_last_one_to_empty_it_is_named(tmp_pa
     assert found(start=day.date()) == {"b"}
     assert found(end=START.date()) == {"a", "c"}
     assert found(start=START.date(), end=day.date()) == {"a", "b", "c"}
+    assert found(start=dt.date.min, end=dt.date.max) == {"a", "b", "c"}
+    assert found(end=dt.date.max) == {"a", "b", "c"}
     assert found(area="8,44,9.5,46") == {"a"}
     assert found(area=str(tmp_path / "box.geojson")) == {"a"}
     assert found(area="170,40,-170,50") == {"c"}
