@@ -145,8 +145,7 @@ class Backscatter(Band):
     def _without_nodata(self, stored: Plane, nodata: float | None) -> Plane:
         for value in nodata_values(nodata, self.scene.nodata):
             stored = np.where(stored == np.asarray(value, stored.dtype), np.nan, stored)
-        # What the manifest says was said by somebody who looked.
-        if self.scene.unit_source != "manifest" and contradicts(stored, self.scene.unit):
+        if contradicts(stored, self.scene.unit):
             raise LandmarkError(
                 f"{self.path}: its values are not {self.scene.unit}, which it is taken for "
                 f"({self.scene.unit_source}); mend the file, or set s1.unit in the manifest"
