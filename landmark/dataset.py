@@ -110,7 +110,8 @@ class Dataset:
         if not path.exists():
             if _URL.match(str(self.root)):
                 # Whatever may be a secret is left out: user information and query.
-                shown = re.sub(r":/+[^/]*@", ":/", str(self.root)).partition("?")[0]
+                # A path has lost one of the URL's two slashes.
+                shown = re.sub(r":/+(?:[^/]*@)?", "://", str(self.root)).partition("?")[0]
                 raise InputError(
                     f"{shown}: commands work on a dataset directory of this machine; copy it "
                     "here (rclone, aws s3 sync, ...), or read it from Python: docs/reading.md"

@@ -257,6 +257,7 @@ def test_commands_say_that_they_need_a_directory() -> None:
     with pytest.raises(InputError, match="commands work on a dataset directory") as caught:
         dataset.require(dataset.shards, "harmonize")
     assert "hunter2" not in str(caught.value)
+    assert str(caught.value).startswith("https://example.invalid/data: ")
 
 
 def test_a_folder_travels_to_another_process(server: FaultServer) -> None:
