@@ -125,7 +125,7 @@ class JobWatch:
     """
 
     def __init__(self, batch: Any, jobs: int, note: Note, logs: str | None = None) -> None:
-        """Watch a dask-jobqueue cluster that shall have this many jobs, whose logs lie in `logs`."""
+        """Watch a dask-jobqueue cluster that shall have so many jobs; their logs lie in `logs`."""
         self._logs = logs or "log_directory, once the cluster file's options name one"
         self._silent = 0.0
         self._batch = batch
