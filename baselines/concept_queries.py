@@ -181,6 +181,29 @@ def concept_queries(loaded: LoadedRun, texts: Sequence[str]) -> list[ConceptQuer
     return [ConceptQuery(r, v, scale) for r, v in zip(requests, vectors, strict=True)]
 
 
+def searched_vectors(
+    loaded: LoadedRun, texts: Sequence[str], encoder: TextEncoder | None = None
+) -> list[NDArray[np.float32]]:
+    """Return the (dim,) vector that a search asks a run of vectors for each text.
+
+    A text that names nothing to look for, which `search` refuses, is asked as it stands.
+
+    Args:
+        loaded: A run of kind `embedding`.
+        texts: Queries in words.
+        encoder: As for `questions`.
+    """
+    translator = _translator(loaded, encoder)
+    plain = loaded.model.encode_texts(list(texts))
+    found = []
+    for text, vector in zip(texts, plain, strict=True):
+        try:
+            found.append(_vector(loaded, translator.translate(text)))
+        except InputError:
+            found.append(vector)
+    return found
+
+
 def caption_of(request: Request) -> str:
     """Return what a query asks for as a caption would say it: class names, then other words."""
     return ". ".join([*(name.lower() for name in request.classes), *request.free])

@@ -7,22 +7,23 @@ over queries with a 90 % bootstrap interval over blocks of ground and those quer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.checkpoints import LoadedRun, list_runs, load_run, read_config, run_files
-from baselines.concept_queries import concept_queries
+from baselines.concept_queries import concept_queries, searched_vectors
 from baselines.documents import SENSORS, Documents, event_flags, read_documents
 from baselines.embedding import embed, order_in
 from baselines.evaluation_rows import (
     BY_SOURCE_FILE,
     FILE,
+    SEARCH,
     EvaluationRow,
     aggregate,
     encode,
@@ -49,6 +50,7 @@ from landmark.errors import InputError
 from landmark.progress import Progress, Silent
 
 OpenRun = Callable[[Path, str], LoadedRun]
+_Asked = TypeVar("_Asked")
 
 __all__ = ["EvaluationResult", "EvaluationRow", "evaluate", "read_evaluation"]
 
@@ -109,7 +111,7 @@ def evaluate(
     corpus = _of_sensors(read_documents(dataset, "corpus", _COLUMNS), loaded)
     train = _of_sensors(read_documents(dataset, "train", FACT_COLUMNS), loaded)
     rankers = [
-        _ranker(root, loaded, name, corpus, queries, shown),
+        *_rankers(root, loaded, name, corpus, queries, shown),
         ProbabilityRanker(LABEL_FREQUENCY, None, label_frequency(train, corpus)),
         ProbabilityRanker(SOURCE_SHORTCUT, None, source_shortcut(train, corpus)),
     ]
@@ -122,7 +124,7 @@ def evaluate(
         )
     else:
         other = loaded if multilabel == name else open_run(root, multilabel)
-        rankers.append(_ranker(root, other, MULTILABEL, corpus, queries, shown))
+        rankers.extend(_rankers(root, other, MULTILABEL, corpus, queries, shown))
         notes.append(f"{MULTILABEL} is run {multilabel!r}")
     blocks = ground_blocks(corpus)
     notes.extend(_few_blocks(blocks))
@@ -197,26 +199,38 @@ def _of_sensors(documents: Documents, loaded: LoadedRun) -> Documents:
     return documents.of_sensor(sensors.pop()) if len(sensors) == 1 else documents
 
 
-def _ranker(
+def _rankers(
     root: Path,
     loaded: LoadedRun,
     shown_as: str,
     documents: Documents,
     queries: tuple[Query, ...],
     progress: Progress,
-) -> Ranker:
+) -> list[Ranker]:
+    """Return a run's ranking; for a run of vectors that of a search too."""
     files = embed(root, loaded, progress=progress)
     recipe = loaded.config.recipe_name
-    made = partial(FileRanker, shown_as, recipe, files, order_in(files, documents))
+    made = partial(FileRanker, recipe=recipe, files=files, order=order_in(files, documents))
+    texts = [query.text for query in queries]
+
+    def by_query(asked: Iterable[_Asked]) -> dict[str, _Asked]:
+        return {query.id: one for query, one in zip(queries, asked, strict=True)}
+
     if loaded.kind == "classes":
-        return made(lambda part: ProbabilityRanker(shown_as, recipe, part))
+        return [made(shown_as, of_part=partial(ProbabilityRanker, shown_as, recipe))]
     if loaded.kind == "concepts":
-        asked = concept_queries(loaded, [query.text for query in queries])
-        by_query = dict(zip((query.id for query in queries), asked, strict=True))
-        return made(lambda part: ConceptRanker(shown_as, recipe, part, by_query))
-    texts = loaded.model.encode_texts([query.text for query in queries])
-    by_id = {query.id: text for query, text in zip(queries, texts, strict=True)}
-    return made(lambda part: VectorRanker(shown_as, recipe, part, by_id))
+        queried = by_query(concept_queries(loaded, texts))
+        return [
+            made(shown_as, of_part=partial(ConceptRanker, shown_as, recipe, asked=queried)),
+        ]
+    rankings = {
+        shown_as: by_query(loaded.model.encode_texts(texts)),
+        f"{shown_as}{SEARCH}": by_query(searched_vectors(loaded, texts)),
+    }
+    return [
+        made(name, of_part=partial(VectorRanker, name, recipe, texts=vectors))
+        for name, vectors in rankings.items()
+    ]
 
 
 def _multilabel(root: Path, loaded: LoadedRun) -> str | None:

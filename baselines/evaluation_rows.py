@@ -20,6 +20,8 @@ from landmark.errors import LandmarkError
 FILE = "evaluation.json"
 #: The same rows for every source apart, with one more field.
 BY_SOURCE_FILE = "evaluation_by_source.json"
+#: Ends the name of the ranking that a search by a run of vectors gives: words become classes.
+SEARCH = ":search"
 #: Digits kept: far below what any comparison needs, above what another BLAS may change.
 _DIGITS = 6
 
@@ -31,7 +33,7 @@ class EvaluationRow:
     """One value of `evaluation.json`.
 
     Attributes:
-        run: Run, or `baseline:...`.
+        run: Run, `RUN:search`, or `baseline:...`.
         recipe: Recipe of the run, or None.
         sensor: `s1`, `s2` or `both`.
         queries: Kind of the queries.

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines of progress where there is no terminal.
 LINE_SECONDS = 10.0
+#: Columns of a table where there is no terminal.
+_PIPE_WIDTH = 200
+#: Columns between two of a table.
+_GAP = 3
 
 
 @dataclass
@@ -106,18 +110,26 @@ class Console:
 
         from landmark.pages import cell_text, numeric_columns
 
-        screen = Screen(file=self.stdout)
+        # A pipe has no edge to break lines at.
+        screen = Screen(file=self.stdout, width=None if self.stdout.isatty() else _PIPE_WIDTH)
         if table.caption:
             screen.print(Text(table.caption), soft_wrap=True)
         grid = Grid(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         numbers = numeric_columns(table)
         last = len(table.columns) - 1
+        widths = [
+            max((len(cell_text(row[i])) for row in table.rows), default=0) for i in range(last + 1)
+        ]
+        whole = sum(w for i, w in enumerate(widths) if i in numbers or i != last)
+        narrow = whole + _GAP * (last + 1) > screen.width
         for i, column in enumerate(table.columns):
-            # Names and ids stay whole, to be copied; headings and the last column may wrap.
+            # Figures stay whole, names and ids too where there is room, to be copied; headings and
+            # the last column may wrap.
             grid.add_column(
                 Text(column),
                 justify="right" if i in numbers else "left",
-                no_wrap=i not in numbers and i != last,
+                min_width=widths[i] if i in numbers else None,
+                no_wrap=not narrow and i not in numbers and i != last,
                 overflow="fold",
             )
         for row in table.rows:

@@ -28,6 +28,8 @@ LOST_S = 15.0
 FORGET_S = 30.0
 #: Times each job may be asked for again; beyond, something is wrong that waiting does not mend.
 ASKED_AGAIN = 10
+#: Seconds without any worker after which, and again after as many, it is said that none has come.
+SILENT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def open_cluster(cluster: str, workers: int | None, note: Note) -> Iterator[Open
                 f"dask: {spec.jobs} {spec.kind} jobs, {per_job} worker processes and "
                 f"{memory} of memory each job"
             )
-            watch = JobWatch(target, spec.jobs, note)
+            watch = JobWatch(target, spec.jobs, note, spec.options.get("log_directory"))
         try:
             client = stack.enter_context(distributed.Client(target, timeout="30s"))
         except OSError as error:
@@ -122,8 +124,10 @@ class JobWatch:
     dask-jobqueue itself asks for a job once.
     """
 
-    def __init__(self, batch: Any, jobs: int, note: Note) -> None:
-        """Watch a dask-jobqueue cluster that shall have this many jobs."""
+    def __init__(self, batch: Any, jobs: int, note: Note, logs: str | None = None) -> None:
+        """Watch a dask-jobqueue cluster that shall have so many jobs; their logs lie in `logs`."""
+        self._logs = logs or "log_directory, once the cluster file's options name one"
+        self._silent = 0.0
         self._batch = batch
         self._jobs = jobs
         self._note = note
@@ -146,6 +150,7 @@ class JobWatch:
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_S):
             lost = self.lost_jobs(WATCH_S)
+            self.tell_silence(WATCH_S)
             if not lost:
                 continue
             if self._left < len(lost):
@@ -196,6 +201,23 @@ class JobWatch:
                     lost.append(name)
         self._asked |= set(self._batch.workers)
         return lost
+
+    def tell_silence(self, elapsed: float) -> None:
+        """Say so where no worker has ever signed in for long: dask cannot tell why.
+
+        Jobs may wait in the queue, or each may have died before its worker began.
+
+        Args:
+            elapsed: Seconds since the last call.
+        """
+        self._silent = 0.0 if self._seen else self._silent + elapsed
+        if self._silent < SILENT_S:
+            return
+        self._silent = 0.0
+        self._note(
+            f"for {SILENT_S / 60:.0f} minutes no worker has signed in: the jobs wait in the queue "
+            f"(squeue, qstat), or died at their start (logs: {self._logs})"
+        )
 
 
 def worker_names(name: object, spec: Mapping[str, Any]) -> set[str]:

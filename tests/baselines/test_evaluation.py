@@ -13,9 +13,11 @@ from baselines import evaluation
 from baselines.documents import read_documents
 from baselines.embedding import align, embed
 from baselines.evaluation import EvaluationResult, EvaluationRow, evaluate, read_evaluation
+from baselines.filters import Filters
 from baselines.headline import headline, headline_table
 from baselines.metrics import random_average_precision
 from baselines.queries import read_queries
+from baselines.search import search
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.taxonomy import ALL_MASK, CLASSES, bit
@@ -97,10 +99,13 @@ def test_references_stand_beside_the_run_and_a_seeing_model_beats_them(
     dataset, runs = tiny
     result = evaluate(dataset.root, open_run=runs)
     assert {row.run for row in result.rows} == {
-        "clip", "baseline:random", "baseline:label_frequency", "baseline:source_shortcut",
+        "clip", "clip:search",
+        "baseline:random", "baseline:label_frequency", "baseline:source_shortcut",
     }  # fmt: skip
     assert any("baseline:multilabel is left out" in note for note in result.notes)
-    for score in headline(result.rows):
+    scores = headline(result.rows)
+    assert "clip:search" not in {score.run for score in scores}  # nothing to translate in a name
+    for score in scores:
         if score.run == "clip":
             assert score.ratio > 2
         elif score.run == "baseline:random":
@@ -225,6 +230,42 @@ def test_negated_queries_need_the_class_to_be_known_absent(
     # Classes: log p(Water) + log(1 - p(Crops)) puts a before c only by name.
     row = one(result, run="clip", sensor="s2", queries="negation", metric="map")
     assert row.value == 1.0
+
+
+def test_the_search_row_is_the_order_that_search_gives(
+    tiny: tuple[Dataset, FakeRuns],
+) -> None:
+    dataset, runs = tiny
+    query = {"id": "n", "text": "water without crops", "kind": "negation"}
+    write_queries(dataset, [{**query, "classes": ["Water"], "absent": ["Crops"]}])
+    result = evaluate(dataset.root, open_run=runs)
+    asked = {"sensor": "s2", "queries": "negation", "metric": "map"}
+    found = search(dataset.root, query["text"], filters=Filters("s2"), top=100, open_run=runs).rows
+    relevant = np.array([{"Water"} <= set(h.labels) and "Crops" not in h.labels for h in found])
+    ranks = np.flatnonzero(relevant) + 1
+    assert one(result, run="clip:search", **asked).value == pytest.approx(
+        np.mean(np.arange(1, len(ranks) + 1) / ranks), abs=1e-6
+    )
+    typed = one(result, run="clip", **asked)
+    assert typed.value < one(result, run="clip:search", **asked).value
+    assert (typed.recipe, one(result, run="clip:search", **asked).recipe) == ("clip", "clip")
+
+
+def test_a_text_that_search_refuses_is_asked_as_it_stands(tiny: tuple[Dataset, FakeRuns]) -> None:
+    dataset, runs = tiny
+    with pytest.raises(InputError, match="names nothing"):
+        search(dataset.root, "without", open_run=runs)
+    write_queries(dataset, [{"id": "n", "text": "without", "kind": "single", "classes": ["Water"]}])
+    result = evaluate(dataset.root, open_run=runs)
+    asked = {"sensor": "s2", "class_name": "Water", "metric": "map"}
+    values = [one(result, run=run, **asked).value for run in ("clip", "clip:search")]
+    assert values[0] == values[1]
+
+
+def test_a_run_that_is_given_classes_has_no_search_row(tiny: tuple[Dataset, FakeRuns]) -> None:
+    dataset, _ = tiny
+    result = evaluate(dataset.root, open_run=FakeRuns(dataset.root, {"clip": "classes"}))
+    assert "clip:search" not in {row.run for row in result.rows}
 
 
 def test_a_multilabel_run_is_the_fourth_reference(

@@ -71,7 +71,7 @@ def test_a_run_shows_curves_scores_and_hits(tiny: tuple[Dataset, FakeRuns]) -> N
     clip = next(row for row in kinds.rows if row[:2] == ("single", "clip"))
     assert clip[3] <= clip[2] <= clip[4]
     assert "given a query's classes, not its words" in kinds.caption
-    assert "the text as it stands, which search translates" in kinds.caption
+    assert "as `:search` what search makes of it" in kinds.caption
     assert [row[0] for row in table.rows] == [
         "clip", "baseline:random", "baseline:label_frequency", "baseline:source_shortcut",
     ]  # fmt: skip

@@ -147,3 +147,20 @@ def test_other_parts_are_refused_in_one_line(text: str) -> None:
         return
     assert part is not None
     assert 1 <= part[0] <= part[1]
+
+
+@pytest.mark.parametrize(("out", "columns"), [(io.StringIO(), None), (Terminal(), "80")])
+def test_figures_of_a_table_stay_whole(
+    out: io.StringIO, columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven columns are too many for 80: then names break, not numbers."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    figures = (0.546, 0.489, 0.601, 0.878, 0.815)
+    row = ("single, unseen events", "baseline:source_shortcut", *figures)
+    heads = ("queries", "run", "mAP", "low", "high", "nDCG", "graded nDCG")
+    Console(stdout=out, stderr=io.StringIO()).table(Table(heads, (row, row)))
+    shown = out.getvalue()
+    assert all(shown.count(str(figure)) == 2 for figure in figures)
+    assert ("baseline:source_shortcut" in shown) == (columns is None)

@@ -126,6 +126,24 @@ def test_a_job_that_came_and_went_unseen_is_lost() -> None:
     assert watch.lost_jobs(5.0) == ["b"]
 
 
+def test_jobs_of_which_no_worker_comes_are_spoken_of_again_and_again() -> None:
+    batch = Batch(a=[], b=[])
+    said: list[str] = []
+    watch = clusters.JobWatch(batch, 2, said.append, "logs")
+    step = clusters.SILENT_S / 2
+    for _ in range(5):
+        watch.lost_jobs(step)
+        watch.tell_silence(step)
+    assert len(said) == 2
+    assert "no worker has signed in" in said[0]
+    assert "logs: logs" in said[0]
+    batch.live("a")
+    for _ in range(4):
+        watch.lost_jobs(step)
+        watch.tell_silence(step)
+    assert len(said) == 2  # one came: the others may wait as long as they have to
+
+
 def test_a_refusal_comes_home_as_it_was() -> None:
     assert dask_jobs._guarded(square, 4, 1) == 16
 
