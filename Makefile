@@ -21,11 +21,17 @@ BENCH_READY := $(VENV)/.installed-bench
 PEERS_VENV := $(CURDIR)/.venv-peers
 PEERS_READY := $(PEERS_VENV)/.installed
 
-.PHONY: help setup setup-demo servers demo test test-gpu lint bench docs clean
+# Unit tests need neither data nor network; the others start servers and run whole commands. A file
+# stays in one process: its fixtures are made once, and two files never share a server.
+UNIT := not integration and not real and not gpu
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: help setup setup-demo servers demo unit test test-gpu lint bench docs clean
 
 help:
 	@echo "make demo      set up, then fetch, label, train, search and report on synthetic data"
 	@echo "make test      set up, then lint, types, import contracts and all tests"
+	@echo "make unit      set up, then only the unit tests: offline, minutes"
 	@echo "make test-gpu  only the tests that need a CUDA device"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench     all benchmarks, with the peers they compare with (hours; LANDMARK_TEST_DATA)"
@@ -56,9 +62,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint $(TEST_NEEDS)
+unit: $(READY)
+	$(PYTEST) -m "$(UNIT)"
+
+test: lint unit $(TEST_NEEDS)
 	LANDMARK_SERVER_VENV="$(if $(wildcard $(SERVER_VENV)/.installed)$(TEST_NEEDS),$(SERVER_VENV))" \
-		$(BIN)/python -m pytest
+		$(PYTEST) -m "not ($(UNIT))"
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu

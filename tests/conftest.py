@@ -16,6 +16,11 @@ import hypothesis
 import pytest
 import pytest_socket
 
+# Before anything imports numpy or torch, and for the commands that tests start: on tiny arrays
+# more threads only wait for each other, and two test processes share the processors.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 # A slow machine is no fault of the code: no test is judged by time.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -56,6 +61,12 @@ def shared_data() -> Path:
 def require_tool() -> Callable[[str, str], Path]:
     """Function (program, apt package) -> path; skips or fails where the program is missing."""
     return find_tool
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say what `-n auto` means: a process per processor this one may use, as memory allows."""
+    return min(len(os.sched_getaffinity(0)), 8)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

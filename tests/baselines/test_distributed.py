@@ -74,10 +74,6 @@ for name in VARIANTS:
 """
 
 
-#: The others take the way through real processes too long for a unit test.
-QUICK = ("concepts", "terms")
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_learnable(tmp_path_factory.mktemp("two"), {"train": (15, 11), "val": (6, 6)})
@@ -102,10 +98,8 @@ def test_two_processes_train_what_one_trains(root: Path) -> None:
         _assert_equal(root, name, "two")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.integration) for n in VARIANTS],
-)
+@pytest.mark.integration
+@pytest.mark.parametrize("name", VARIANTS)
 def test_steps_in_parts_train_what_whole_steps_train(root: Path, name: str) -> None:
     parts = options(name, "parts", accumulate=3)
     train(root, parts, Silent(), text_encoder=encoder(name, root))

@@ -88,6 +88,7 @@ def test_partners_that_are_drawn_together_are_not_drawn_otherwise(fields: dict) 
         resolve("clip", pair_weight=1, **fields)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
@@ -110,6 +111,7 @@ def test_a_run_trains_by_its_mixing_and_keeps_it(
     assert {name: getattr(recipe, name) for name in settings} == settings
 
 
+@pytest.mark.integration
 def test_reading_processes_train_the_same_run(tmp_path: Path) -> None:
     weights = []
     for name, count in (("threads", 0), ("processes", 1)):
@@ -121,6 +123,7 @@ def test_reading_processes_train_the_same_run(tmp_path: Path) -> None:
     assert weights[0] == weights[1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_group_leaves_a_checkpoint_while_processes_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -27,6 +27,8 @@ from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
 from tests.baselines.test_published_checkpoints import tiny_bert
 
+pytestmark = pytest.mark.integration
+
 TEXT = WordEncoder()
 BASE = TrainOptions(model="test_resnet", epochs=2, batch=8, lr=4e-3, threads=1, device="cpu")
 
@@ -45,14 +47,7 @@ def run(root: Path, name: str, text: Any = TEXT, **fields: Any) -> TrainSummary:
     return train(root, replace(BASE, run=name, **fields), Silent(), text_encoder=text)
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        r if r in ("concepts", "containment") else pytest.param(r, marks=pytest.mark.integration)
-        for r in RECIPES
-        if r != "published"
-    ],
-)
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "published"])
 def test_every_recipe_learns_and_is_loaded_again(root: Path, recipe: str) -> None:
     summary = run(root, recipe, recipe=recipe)
     rows = [row for row in read_metrics(run_files(root, recipe).metrics) if row["kind"] == "epoch"]
@@ -88,7 +83,6 @@ def test_the_published_recipe_trains_the_text_tower_too(
     assert all(torch.equal(frozen[f"tower.{n}"], t) for n, t in base.items())
 
 
-@pytest.mark.integration  # no server, but networks of full size
 @pytest.mark.parametrize("model", ["closp-rn", "closp-vs", "closp-mix"])
 def test_the_published_backbones_train(model: str, tmp_path: Path) -> None:
     make_learnable(tmp_path, {"train": (2, 2)})
@@ -96,8 +90,8 @@ def test_the_published_backbones_train(model: str, tmp_path: Path) -> None:
     assert (summary.model, summary.steps, summary.best_epoch) == (model, 1, 1)
 
 
-@pytest.mark.integration  # no server, but a network of full size: a minute and 12 GB
 def test_the_largest_published_backbone_trains(tmp_path: Path) -> None:
+    # A network of full size: a minute and 12 GB.
     make_learnable(tmp_path, {"train": (0, 2)})  # one sensor: two towers would take twice as much
     summary = run(tmp_path, "full", model="closp-vl", epochs=1, batch=2)
     assert (summary.model, summary.steps, summary.best_epoch) == ("closp-vl", 1, 1)
@@ -169,9 +163,7 @@ def test_frozen_features_are_computed_once_and_are_those_of_the_backbone(root: P
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
 
 
-@pytest.mark.parametrize(
-    "recipe", ["concepts", pytest.param("siglip", marks=pytest.mark.integration)]
-)
+@pytest.mark.parametrize("recipe", ["concepts", "siglip"])
 def test_killed_at_any_step_and_resumed_the_log_is_that_of_an_undisturbed_run(
     root: Path, recipe: str, tmp_path: Path
 ) -> None:

@@ -1,18 +1,12 @@
-"""The engine behind evaluation, property by property against ir-measures and plain definitions.
-
-Galleries are drawn with few score levels (many ties), unknown classes (unjudged patches), classes
-nobody carries (queries without relevant patches), events, both sensors and two sources.
-"""
+"""The engine behind evaluation, property by property against ir-measures and plain definitions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import ir_measures
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,124 +19,18 @@ from torchmetrics.functional.retrieval import (
 )
 
 from baselines import scoring
-from baselines.documents import Documents, EventFlags
-from baselines.groups import Case, group, judge, source_names
+from baselines.groups import Case, group, judge
 from baselines.measures import cut_offs, depths, measures
-from baselines.queries import Query
 from baselines.ranked_kernels import order_of, ranked_sums, replicate_sums
 from baselines.references import RANDOM
-from baselines.resampling import Resampling, interval, resampling
-from baselines.scoring import Outcome, query_blocks, score
+from baselines.resampling import resampling
+from baselines.scoring import query_blocks
 from landmark.errors import LandmarkError
-from landmark.progress import Silent
-from landmark.taxonomy import ALL_MASK, CLASSES, bit
+from landmark.taxonomy import ALL_MASK, bit
 from tests.baselines import plain_metrics as plain
+from tests.baselines.galleries import QUERIES, Made, expected_gallery, galleries, made, ranked
 
-QUERIES = (
-    Query("water", "water", "single", ("Water",)),
-    Query("flood", "flooded area", "single", ("Flooded Area",)),
-    Query("nobody", "snow and ice", "single", ("Snow and Ice",)),  # no patch carries it
-    Query("pair", "water. crops", "combination", ("Water", "Crops")),
-    Query("wet", "flooded area. crops", "held_out", ("Flooded Area", "Crops")),
-    Query("dry", "crops without water", "negation", ("Crops",), ("Water",)),
-)
-FLOOD = bit("Flooded Area")
 PROVIDER = ir_measures.providers.registry["pytrec_eval"]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A ranker with its scores ready."""
-
-    table: np.ndarray
-    run: str = "stored"
-    recipe: str | None = None
-
-    def scores(self, query: Query) -> np.ndarray:
-        return self.table[QUERIES.index(query)]
-
-    def many(self, queries: Any) -> np.ndarray:
-        return np.stack([self.scores(query) for query in queries])
-
-
-@dataclass(frozen=True)
-class Made:
-    documents: Documents
-    events: dict[str, EventFlags]
-    scores: np.ndarray
-    blocks: np.ndarray
-
-    def outcomes(self, drawn: Resampling | None = None) -> list[Outcome]:
-        ranker = Stored(self.scores)
-        return score(self.documents, QUERIES, [ranker], self.events, Silent(), drawn=drawn)
-
-
-def made(labels: Any, known: Any, scores: Any, seed: int = 0) -> Made:
-    """A gallery of random sensors, sources, flood events and blocks."""
-    generator = np.random.default_rng(seed)
-    n = len(labels)
-    labels, known = np.asarray(labels, np.uint16), np.asarray(known, np.uint16)
-    labels = labels & ~np.uint16(bit("Snow and Ice"))
-    sources = generator.integers(2, size=n)
-    table = pa.table(
-        {
-            "patch_id": [f"p{i:05d}" for i in range(n)],
-            "sensor": generator.choice(["s1", "s2"], n).tolist(),
-            "label_mask": labels,
-            "known_mask": labels | known,
-            "provenance": [{"provider": "p", "collection": f"c{source}"} for source in sources],
-        }
-    )
-    seen = generator.random(n) < 0.4
-    listed = generator.random(n) < 0.8
-    events = {"Flooded Area": EventFlags(seen=listed & seen, unseen=listed & ~seen)}
-    blocks = generator.choice(["a", "b", "c", "d"], n)
-    return Made(Documents(table), events, np.asarray(scores, np.float32), blocks)
-
-
-@st.composite
-def galleries(draw: st.DrawFn) -> Made:
-    n = draw(st.integers(1, 40))
-    levels = draw(st.integers(1, 12))
-    masks = arrays.arrays(np.uint16, n, elements=st.integers(0, ALL_MASK))
-    scores = arrays.arrays(np.int64, (len(QUERIES), n), elements=st.integers(-levels, levels))
-    some = draw(masks) & draw(masks)
-    known = draw(st.one_of(st.just(np.full(n, ALL_MASK, np.uint16)), masks))
-    return made(some, known, draw(scores) / 4, draw(st.integers(0, 1000)))
-
-
-def classes(mask: int) -> set[str]:
-    return {name for name in CLASSES if mask & bit(name)}
-
-
-def expected_gallery(made: Made, query: Query, case: Case) -> list[tuple[str, float, bool, float]]:
-    """(patch_id, score, relevant, grade) of every patch of one gallery, by sets of words."""
-    scores = made.scores[QUERIES.index(query)]
-    sources = source_names(made.documents)
-    result = []
-    for i, row in enumerate(made.documents.table.to_pylist()):
-        has, knows = classes(row["label_mask"]), classes(row["known_mask"])
-        want, lack = set(query.classes), set(query.absent)
-        refused = bool(lack & has) or not lack <= knows
-        relevant = want <= has and not refused
-        grade = 0.0 if refused else len(want & has) / len(want | has)
-        decided = want | lack <= knows or bool(want & (knows - has)) or bool(lack & has)
-        flags = made.events["Flooded Area"]
-        of_stratum = {"all": True, "seen": flags.seen[i], "unseen": flags.unseen[i]}[case.events]
-        carries = "Flooded Area" in want & has
-        if (
-            case.sensor in (row["sensor"], "both")
-            and case.source in (None, sources[i])
-            and (not carries or of_stratum)
-            and (decided or not case.judged)
-        ):
-            result.append((row["patch_id"], float(scores[i]), relevant, grade))
-    return result
-
-
-def ranked(gallery: list[tuple[str, float, bool, float]]) -> tuple[np.ndarray, np.ndarray]:
-    best_first = sorted(gallery, key=lambda line: (-line[1], line[0]))
-    return np.array([g[2] for g in best_first]), np.array([g[3] for g in best_first])
 
 
 @settings(max_examples=20)
@@ -264,35 +152,6 @@ def test_a_score_that_is_no_number_is_refused() -> None:
         own.outcomes()
 
 
-@settings(max_examples=12)
-@given(galleries())
-def test_a_replicate_is_the_metric_of_the_repeated_gallery(made: Made) -> None:
-    """A resampled gallery holds every patch of a block as often as the block was drawn."""
-    drawn = resampling(made.blocks, 6)
-    if drawn is None:
-        return
-    names = np.unique(made.blocks)
-    place = {row: i for i, row in enumerate(made.documents.table["patch_id"].to_pylist())}
-    for one in made.outcomes(drawn):
-        if one.run == RANDOM:
-            assert one.replicates is None
-            continue
-        assert one.replicates is not None
-        gallery = expected_gallery(made, one.query, one.case)
-        for b, values in enumerate(one.replicates):
-            times = dict(zip(names, drawn.weights[:, b], strict=True))
-            repeated = [line for line in gallery for _ in range(times[made.blocks[place[line[0]]]])]
-            relevant, grades = ranked(repeated)
-            for measure, value in zip(one.measures, values, strict=True):
-                if not relevant.any():
-                    assert measure.relevance == "graded" or np.isnan(value)
-                    continue
-                expected = plain.value_of(
-                    measure.relevance, measure.metric, measure.k, relevant, grades
-                )
-                assert value == pytest.approx(expected, abs=1e-6), measure
-
-
 def test_sources_are_galleries_of_their_own() -> None:
     generator = np.random.default_rng(3)
     labels = generator.integers(0, 4096, 60) & generator.integers(0, 4096, 60)
@@ -341,57 +200,6 @@ def test_cut_offs_are_the_published_ones_and_their_share_of_the_gallery() -> Non
     assert cut_offs(2000) == (1, 4, 10, 100, 1000)
     assert cut_offs(50) == (1, 10)
     assert depths(measures(2000)) == (1, 4, 10, 100, 1000)
-
-
-def test_resampling_draws_whole_blocks_and_the_same_ones_again() -> None:
-    blocks = np.array(["b", "a", "b", "c"])
-    drawn = resampling(blocks, 50)
-    assert drawn is not None
-    assert (drawn.weights.sum(axis=0) == 3).all()
-    assert drawn.blocks.tolist() == [1, 0, 1, 2]
-    again = resampling(blocks, 50)
-    assert again is not None
-    assert (again.weights == drawn.weights).all()
-    assert resampling(np.array(["a", "a"])) is None
-
-
-def test_an_interval_over_queries_alone_is_the_percentile_bootstrap() -> None:
-    queries = [Query(f"q{i}", "t", "single", ("Water",)) for i in range(40)]
-    values = np.random.default_rng(6).random((40, 1))
-    ends = interval(values, None, queries)
-    assert ends is not None
-    low, high = float(ends[0][0]), float(ends[1][0])
-    # Normal theory: mean +- 1.645 standard errors.
-    error = values.std() / np.sqrt(40)
-    assert low == pytest.approx(values.mean() - 1.645 * error, abs=0.3 * error)
-    assert high == pytest.approx(values.mean() + 1.645 * error, abs=0.3 * error)
-    assert interval(values[:1], None, queries[:1]) is None
-
-
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Many galleries of correlated blocks: patches of a block share their luck."""
-    generator = np.random.default_rng(8)
-    query = QUERIES[0]
-    truth, covered, rounds = [], 0, 120
-    ends = []
-    for _ in range(rounds):
-        luck = np.repeat(generator.normal(0, 0.7, 30), 12)
-        relevant = generator.random(360) < 0.3
-        scores = 1.0 * relevant + luck + generator.normal(0, 0.7, 360)
-        labels = np.where(relevant, bit("Water"), bit("Trees"))
-        own = made(labels, np.full(360, ALL_MASK), np.tile(scores, (len(QUERIES), 1)))
-        drawn = resampling(np.repeat([f"b{i:02d}" for i in range(30)], 12), 100)
-        (one,) = [
-            o
-            for o in own.outcomes(drawn)
-            if o.query == query and o.run == "stored" and o.case == Case("both", "all", False)
-        ]
-        truth.append(one.values[0])
-        found = interval(one.values[None], one.replicates[None], [query])
-        ends.append((found[0][0], found[1][0]))
-    mean = float(np.mean(truth))
-    covered = sum(low <= mean <= high for low, high in ends)
-    assert 0.78 <= covered / rounds <= 0.98
 
 
 def test_kernels_run_as_plain_python_too() -> None:

@@ -22,6 +22,8 @@ from landmark.errors import InputError, InterruptedRunError, LandmarkError
 from landmark.progress import Silent
 from tests.baselines.learnable import WordEncoder, make_learnable
 
+pytestmark = pytest.mark.integration
+
 TEXT = WordEncoder()
 TINY = TrainOptions(recipe="clip", model="test_efficientnet", epochs=3, batch=8, lr=4e-3, workers=2)
 

@@ -149,6 +149,7 @@ def cells_in(folder: Path, until: float | None = None) -> Cells:
     return Cells(folder, opened, texts, until)
 
 
+@pytest.mark.integration
 def test_a_stopped_study_goes_on_and_ends_as_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_crisis_patches_of_known_events_leave_the_gallery_of_unseen_ones() -> No
     assert found["single"][0] == pytest.approx((1 + 2 / 3) / 2)
 
 
+@pytest.mark.integration
 def test_cells_are_judged_anew_but_not_trained_where_queries_are_understood_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +249,7 @@ def test_cells_are_judged_anew_but_not_trained_where_queries_are_understood_othe
     assert after.val["translated"]["single"] == before.val["translated"]["single"]
 
 
+@pytest.mark.integration
 def test_end_to_end_concepts_learns_the_classes_as_multilabel_does() -> None:
     # As wide as the space of a recipe without texts.
     part, texts = PLAN.parts[2], {"mean": WordEncoder(384)}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.harmonize.datasets import manifest, square, write
 
 _PROGRAM = """
@@ -30,6 +32,7 @@ for path in sorted(dataset.shards.rglob("*")):
 """
 
 
+@pytest.mark.integration
 def test_bytes_are_equal_under_hash_seeds_and_shard_orders(tmp_path: Path) -> None:
     rules = manifest(queries={"min_relevant": 2, "negations": True})
     dataset = write(tmp_path / "data", square(10), rules)

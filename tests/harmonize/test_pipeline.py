@@ -21,6 +21,8 @@ from landmark.progress import Silent
 from tests.commands import contents, leftovers
 from tests.harmonize.datasets import manifest, square, write
 
+pytestmark = pytest.mark.integration
+
 PATCHES = square(12)
 
 

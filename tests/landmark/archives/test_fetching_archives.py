@@ -46,6 +46,8 @@ from tests.landmark.archives.made import (
 from tests.landmark.archives.reading import NOMINAL
 from tests.landmark.archives.test_crisislandmark import FIRE, images
 
+pytestmark = pytest.mark.integration
+
 
 def manifest(*archives: Archive, **options: Any) -> Manifest:
     return Manifest(

@@ -98,6 +98,7 @@ def loose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["tar", "stored", "deflated"])
 def test_packed_and_loose_archives_give_equal_datasets(
     tmp_path: Path, loose: Loose, form: str

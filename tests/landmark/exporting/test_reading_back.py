@@ -26,6 +26,8 @@ from tests.landmark.archives.made import make_cabuar, make_mmflood
 from tests.landmark.archives.reading import NOMINAL
 from tests.landmark.archives.test_fetching_archives import build, manifest
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:

@@ -12,6 +12,13 @@ from landmark.sandbox import ensure_sandbox
 from tests.landmark.sandbox.reading import SEED, Counting
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for the whole Earth is no unit test."""
+    for item in items:
+        if {"sandbox", "items"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
 @pytest.fixture(scope="session")
 def progress() -> Counting:
     return Counting()
