@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from baselines.closp import Closp, Kind, ModelConfig
 from baselines.recipes import Recipe
@@ -179,15 +180,39 @@ def load_run(
     text = text_encoder
     if text is None and config.model.text is not None:
         text = reopen_text_encoder(config.model.text)
-    model = Closp(config.model, text)
-    try:
-        model.load_state_dict(load_file(files.model))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise LandmarkError(
-            f"{files.model.relative_to(root)} does not fit its config ({reason}); train again"
-        ) from None
+    weights = _Weights(files.model, str(files.model.relative_to(root)))
+    model = Closp(config.model, text, weights.load_into)
+    weights.load_into(model, model.state_dict())
     return LoadedRun(run, config, model.to(device).eval())
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The weights file of a run.
+
+    Attributes:
+        path: The file.
+        name: As it is called in errors.
+    """
+
+    path: Path
+    name: str
+
+    def load_into(self, model: Closp, names: Iterable[str] | None = None) -> None:
+        """Load all of it, or just some tensors, into a model that has no others.
+
+        Raises:
+            LandmarkError: The file is damaged or of another model.
+        """
+        try:
+            with safe_open(self.path, framework="pt") as stream:
+                wanted = stream.keys() if names is None else names
+                model.load_state_dict({name: stream.get_tensor(name) for name in wanted})
+        except (SafetensorError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise LandmarkError(
+                f"{self.name} does not fit its config ({reason}); train again"
+            ) from None
 
 
 def write_config(files: RunFiles, config: RunConfig) -> None:

@@ -8,7 +8,7 @@ head and an embedding that does not shape the trunk, `kind: concepts`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -94,7 +94,21 @@ class Closp(nn.Module):
     numpy arrays and leave the model in eval mode.
     """
 
-    def __init__(self, config: ModelConfig, text: TextEncoder | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        text: TextEncoder | None = None,
+        load: Callable[[Closp], None] | None = None,
+    ) -> None:
+        """Build a model.
+
+        Args:
+            config: How.
+            text: Its frozen text tower, or what a trained one starts from.
+            load: Loads the state of a trained model. Then its image side is built, and this asked,
+                at the first image only: a search among vectors made before needs neither, and timm
+                takes seconds to import.
+        """
         super().__init__()
         self.config = config
         self.text = text
@@ -102,12 +116,9 @@ class Closp(nn.Module):
         self.backbones = nn.ModuleDict()
         self.projections = nn.ModuleDict()
         self._frozen: frozenset[str] = frozenset()
-        for sensor, expected in sorted(config.inputs.items()):
-            chosen = config.backbones[sensor]
-            backbone, features = build_backbone(chosen, len(expected.bands))
-            self.scaling[sensor] = Scaling(expected, chosen.size)
-            self.backbones[sensor] = backbone
-            self.projections[sensor] = nn.Linear(features, config.dim)
+        self._load = load
+        if load is None:
+            self._build_image_side()
         self.head: nn.Module | None = None
         self.embedding: nn.Linear | None = None
         self.log_scale: nn.Parameter | None = None
@@ -125,6 +136,24 @@ class Closp(nn.Module):
         if config.location is not None:
             self.location = LocationEncoder(config.location)
             self.location_projection = nn.Linear(config.location.width, config.dim)
+
+    def _build_image_side(self) -> None:
+        for sensor, expected in sorted(self.config.inputs.items()):
+            chosen = self.config.backbones[sensor]
+            backbone, features = build_backbone(chosen, len(expected.bands))
+            self.scaling[sensor] = Scaling(expected, chosen.size)
+            self.backbones[sensor] = backbone
+            self.projections[sensor] = nn.Linear(features, self.config.dim)
+
+    def complete(self) -> None:
+        """Build the image side and load the state, where that was put off."""
+        if self._load is None:
+            return
+        device = self._device()
+        self._build_image_side()
+        self._load(self)
+        self.to(device).eval()
+        self._load = None
 
     def _build_text_side(self, config: ModelConfig, text: TextEncoder | None) -> None:
         log_scale = torch.tensor(math.log(1.0 / config.temperature))
@@ -272,6 +301,7 @@ class Closp(nn.Module):
         origin = f"sensor {sensor}"
         check_bands(self.config.inputs[sensor], batch.shape, origin)
         check_unit(self.config.inputs[sensor], batch, origin)
+        self.complete()
         self.eval()
         with computing(), torch.inference_mode():
             stored = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device())
@@ -295,7 +325,7 @@ class Closp(nn.Module):
             return self.project_texts(vectors).cpu().numpy()
 
     def _device(self) -> torch.device:
-        return next(self.projections.parameters()).device
+        return next(self.parameters()).device
 
 
 class _Noise(nn.Module):

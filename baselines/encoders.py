@@ -6,7 +6,6 @@ import difflib
 from types import MappingProxyType
 from typing import Any
 
-import timm
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
@@ -94,6 +93,8 @@ def build_backbone(config: BackboneConfig, bands: int) -> tuple[nn.Module, int]:
     Raises:
         InputError: timm has no such model, or it cannot take inputs of this size.
     """
+    import timm  # takes seconds: not for who asks no image
+
     name, size = config.name, config.size
     base = name.split(".", 1)[0]
     if not timm.is_model(base):

@@ -145,6 +145,7 @@ def test_frozen_features_are_computed_once_and_are_those_of_the_backbone(root: P
     files = sorted(path.name for path in folder.glob("*.npy"))
     assert len(files) == 2
     loaded = load_run(root, "frozen", text_encoder=TEXT)
+    loaded.model.complete()
     with open_split(root, "s2", "train") as split:
         found = cached_features(
             root, loaded.model, {"s2": split}, loaded.config.recipe, loaded.config.data, Silent()

@@ -14,7 +14,16 @@ import torch
 import yaml
 
 import baselines.session
-from baselines.checkpoints import list_runs, load_run, read_config, run_files, write_config
+from baselines import closp
+from baselines.checkpoints import (
+    list_runs,
+    load_run,
+    read_config,
+    read_tensors,
+    run_files,
+    write_config,
+    write_tensors,
+)
 from baselines.loader import open_split
 from baselines.logbook import read_metrics
 from baselines.training import TrainOptions, TrainSummary, train
@@ -273,6 +282,34 @@ def test_damaged_weights_are_one_line(root: Path, done: TrainSummary, tmp_path: 
     model.write_bytes(model.read_bytes()[:-100])
     with pytest.raises(LandmarkError, match=r"runs/clip/model.safetensors does not fit its config"):
         load_run(tmp_path, "clip", text_encoder=TEXT)
+
+
+def test_the_image_side_is_built_at_the_first_image(
+    root: Path, done: TrainSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_run(root, "clip", text_encoder=TEXT)
+    with monkeypatch.context() as patch:
+        patch.setattr(closp, "build_backbone", None)  # not asked for by a text
+        vectors = loaded.model.encode_texts(["water"])
+        assert not any(name.startswith("backbones") for name in loaded.model.state_dict())
+    images = np.full((1, 4, 120, 120), 500, np.uint16)
+    first = loaded.model.encode_images("s2", images)
+    stored, _ = read_tensors(run_files(root, "clip").model)
+    assert set(loaded.model.state_dict()) == set(stored)
+    np.testing.assert_array_equal(loaded.model.encode_texts(["water"]), vectors)
+    np.testing.assert_array_equal(loaded.model.encode_images("s2", images), first)
+
+
+def test_weights_of_another_image_side_are_one_line(
+    root: Path, done: TrainSummary, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "runs/clip", tmp_path / "runs/clip")
+    files = run_files(tmp_path, "clip")
+    tensors, notes = read_tensors(files.model)
+    write_tensors(files.model, {n: t for n, t in tensors.items() if "backbones.s2" not in n}, notes)
+    model = load_run(tmp_path, "clip", text_encoder=TEXT).model
+    with pytest.raises(LandmarkError, match=r"runs/clip/model.safetensors does not fit its config"):
+        model.encode_images("s2", np.full((1, 4, 120, 120), 500, np.uint16))
 
 
 def test_without_val_the_last_epoch_is_kept(tmp_path: Path) -> None:
