@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,14 @@ class Opened:
         processes: Worker processes that are expected.
         own: Whether the scheduler is ours alone.
         watch: Looks after batch jobs; None where there are none of ours.
+        revive: Starts workers of this machine again that are gone for good; None for others.
     """
 
     client: Any
     processes: int
     own: bool
     watch: JobWatch | None = None
+    revive: Callable[[], None] | None = None
 
 
 @contextlib.contextmanager
@@ -80,7 +83,7 @@ def open_cluster(cluster: str, workers: int | None, note: Note) -> Iterator[Open
     import distributed
 
     with contextlib.ExitStack() as stack:
-        watch = None
+        watch, revive = None, None
         if cluster == "local":
             processes = workers or os.cpu_count() or 1
             target = stack.enter_context(
@@ -91,6 +94,7 @@ def open_cluster(cluster: str, workers: int | None, note: Note) -> Iterator[Open
                     dashboard_address="127.0.0.1:0",
                 )
             )
+            revive = partial(target.scale, processes)
             note(f"dask: {processes} worker processes, {LOCAL_MEMORY} of memory each")
         elif "://" in cluster:
             target, processes = cluster, 0
@@ -115,7 +119,7 @@ def open_cluster(cluster: str, workers: int | None, note: Note) -> Iterator[Open
         if watch is not None:
             stack.enter_context(watch)
         found = client.scheduler_info(n_workers=-1)["workers"]
-        yield Opened(client, max(1, processes, len(found)), "://" not in cluster, watch)
+        yield Opened(client, max(1, processes, len(found)), "://" not in cluster, watch, revive)
 
 
 class JobWatch:

@@ -115,9 +115,13 @@ def _result(future: Any) -> tuple[Any, BaseException | None]:
 
 
 def _check_alive(opened: Opened) -> None:
-    """Raise where waiting is of no use any more."""
+    """Mend what keeps tasks waiting; raise where waiting is of no use any more."""
     if opened.client.status not in ("running", "connecting", "newly-created"):
         raise LandmarkError("the dask scheduler is gone; run the same command again to resume")
+    if opened.revive is not None:
+        # A worker that ends at the very moment dask ends it takes its nanny along; dask then counts
+        # it as wanted no more, and with all of them gone would wait forever.
+        opened.revive()
     watch = opened.watch
     if (
         watch is not None

@@ -19,6 +19,7 @@ import logging
 import mmap
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -139,9 +140,15 @@ def library_versions() -> dict[str, str]:
     import rasterio
 
     names = ("landmark", "numpy", "pyarrow", "blosc2", "rasterio")
-    versions = {name: importlib.metadata.version(name) for name in names}
+    versions = {name: _installed(name) for name in names}
     versions["gdal"] = rasterio.__gdal_version__
     return versions
+
+
+@cache
+def _installed(name: str) -> str:
+    # Reading a package's metadata takes as long as writing a small shard.
+    return importlib.metadata.version(name)
 
 
 class ShardReader(FrameReader):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,17 @@ COMBINATION = {
 }
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Dataset, FakeRuns]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"train": random_patches(12, "t", 5), "corpus": random_patches(20, "c", 6)}
-    dataset = make_dataset(tmp_path / "data", splits)
+    dataset = make_dataset(tmp_path_factory.mktemp("made") / "data", splits)
     write_queries(dataset, [*single_queries(), COMBINATION])
+    return dataset.root
+
+
+@pytest.fixture
+def tiny(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Dataset, FakeRuns]:
+    dataset = Dataset(shutil.copytree(made, tmp_path / "data"))
     # The folders of fake runs hold no real config to look for a multilabel run in.
     monkeypatch.setattr(evaluation, "_multilabel", lambda root, loaded: None)
     return dataset, FakeRuns(dataset.root, {"clip": "embedding"})

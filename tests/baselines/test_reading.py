@@ -62,7 +62,12 @@ def digest(step) -> tuple:
 
 @pytest.mark.parametrize(
     ("packed", "mixing", "processes"),
-    [(False, "cycle", 0), (True, "proportional", 2), (True, "cycle", 0)],
+    [
+        (False, "cycle", 0),
+        # Every reading process imports all that this one has imported.
+        pytest.param(True, "proportional", 2, marks=pytest.mark.integration),
+        (True, "cycle", 0),
+    ],
 )
 def test_all_ways_of_reading_give_the_same_steps(
     splits: dict[str, Split], packed: bool, mixing: str, processes: int

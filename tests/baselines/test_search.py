@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,15 @@ from tests.baselines.tiny_dataset import (
 )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "data"
+    return make_dataset(root, {"corpus": random_patches(15, "c", 3)}, rows=4).root
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return make_dataset(tmp_path / "data", {"corpus": random_patches(15, "c", 3)}, rows=4)
+def dataset(made: Path, tmp_path: Path) -> Dataset:
+    return Dataset(shutil.copytree(made, tmp_path / "data"))
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
@@ -59,6 +61,25 @@ def test_what_is_wrong_is_tried_once_and_what_breaks_again(tmp_path: Path) -> No
     assert str(found["broken"].error) == "broken"
     assert found["good"].value == "good"
     assert visits(tmp_path) == {"wrong": 1, "broken": 3, "good": 1}
+
+
+def leave(task: tuple[str, str]) -> str:
+    """At the first visit, close this worker and its nanny for good."""
+    folder, name = Path(task[0]), task[1]
+    first = not any(folder.iterdir())
+    (folder / name).touch()
+    if first:
+        worker = distributed.get_worker()
+        worker.loop.add_callback(partial(worker.close, nanny=True))
+        time.sleep(5)
+    return name
+
+
+@pytest.mark.timeout(600)
+def test_workers_that_are_gone_for_good_are_started_again(tmp_path: Path) -> None:
+    tasks = [(str(tmp_path), name) for name in ("a", "b")]
+    outcomes = jobs.run(leave, tasks, workers=1, cluster="local")
+    assert sorted(str(outcome.value) for outcome in outcomes) == ["a", "b"]
 
 
 def run_local(

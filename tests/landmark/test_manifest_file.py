@@ -66,7 +66,7 @@ def parse(text: str, **options: Any) -> Manifest:
         ("? [a]\n: b\n", ["m.yaml:1:", "is not text"]),
         ("a: !!python/object:os.system {}\n", ["m.yaml:1: a: unknown tag"]),
         ("a: !!binary aGk=\n", ["m.yaml:1: a: unknown tag"]),
-        ("a: " + "[" * 5000, ["not valid YAML"]),
+        ("a: " + "[" * 2000, ["not valid YAML"]),
         ("a: " + "[" * 100 + "]" * 100, ["m.yaml:1: a[0]", "nested too deeply"]),
         (
             GOOD.replace("kind: sandbox", "kind: api\n  href: https://me:secret@stac.test/"),
@@ -211,11 +211,12 @@ def _manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(_manifests())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_dump_and_load_agree(manifest: Manifest) -> None:
     text = manifest_file.dump_manifest(manifest)
-    assert parse(text) == manifest
-    assert manifest_file.dump_manifest(parse(text)) == text
+    again = parse(text)
+    assert again == manifest
+    assert manifest_file.dump_manifest(again) == text
 
 
 @given(

@@ -112,14 +112,20 @@ def test_a_shard_is_read_from_its_own_row_groups(
 def test_row_groups_are_bounded_by_rows_and_by_the_texts_of_their_scenes(
     catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = make_file(both(catalog), tmp_path)
-    assert pq.read_metadata(one.path).num_row_groups == 1
-    table = one.table()
-    longest = max(map(len, scene_texts(table)))
-    for rows, text_bytes in ((50, 1 << 20), (1000, 1), (1000, 2 * longest), (1, 1)):
+    whole = make_file(both(catalog), tmp_path)
+    assert pq.read_metadata(whole.path).num_row_groups == 1
+    all_rows = whole.table()
+    few_rows = make(both(catalog), tmp_path, limit=60)
+    longest = max(map(len, scene_texts(all_rows)))
+    for rows, text_bytes, table, limit in (
+        (50, 1 << 20, all_rows, None),
+        (1000, 1, all_rows, None),
+        (1000, 2 * longest, all_rows, None),
+        (1, 1, few_rows, 60),
+    ):
         split_finely(monkeypatch, rows)
         monkeypatch.setattr(plan_rows, "GROUP_TEXT_BYTES", text_bytes)
-        made = make_file(both(catalog), tmp_path)
+        made = make_file(both(catalog), tmp_path, limit=limit)
         groups = list(made.groups())
         assert max(group.num_rows for group in groups) <= rows
         for group in groups:

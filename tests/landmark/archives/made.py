@@ -75,8 +75,8 @@ def make_mmflood(folder: Path, codes: tuple[str, ...] = ("EMSR1-0", "EMSR1-1")) 
     return folder
 
 
-def make_cabuar(path: Path, **groups: dict[str, Any]) -> Path:
-    """Write tiles of 240 x 240 px; a value of None leaves a member out."""
+def make_cabuar(path: Path, *, packed: bool = True, **groups: dict[str, Any]) -> Path:
+    """Write tiles of 240 x 240 px; a value of None leaves a member out. Packing takes its time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.random.default_rng(1).integers(100, 3000, (240, 240, 12), dtype=np.uint16)
     mask = np.zeros((240, 240, 1), np.uint16)
@@ -90,9 +90,8 @@ def make_cabuar(path: Path, **groups: dict[str, Any]) -> Path:
                 group.attrs["fold"] = fold
             for member, values in members.items():
                 if values is not None:
-                    group.create_dataset(
-                        member, data=values, chunks=(240, 240, 1), **hdf5plugin.BZip2()
-                    )
+                    how = dict(hdf5plugin.BZip2()) if packed else {}
+                    group.create_dataset(member, data=values, chunks=(240, 240, 1), **how)
     return path
 
 

@@ -89,7 +89,7 @@ def test_cabuar_needs_a_place_a_date_and_whole_files(tmp_path: Path) -> None:
 
 def test_share_draws_by_name(tmp_path: Path) -> None:
     groups: dict[str, Any] = {f"t_{n}": {"pre_fire": None} for n in range(12)}
-    make_cabuar(tmp_path / "512x512.hdf5", **groups)
+    make_cabuar(tmp_path / "512x512.hdf5", packed=False, **groups)
     whole = read_images("cabuar", tmp_path, **NOMINAL)
     part = read_images("cabuar", tmp_path, share=0.5, **NOMINAL)
     assert 0 < len(part) < len(whole)
