@@ -32,7 +32,7 @@ _TYPES = {
         11: "<f4", 12: "<f8", 13: "<u4", 16: "<u8", 17: "<i8", 18: "<u8",
     }.items()
 }  # fmt: skip
-_TEXT = 2
+_TEXT, _DOUBLE = 2, 12
 _UNSIGNED = (1, 3, 4, 7, 13, 16, 18)
 
 
@@ -58,6 +58,13 @@ class Tags:
         if kind == _TEXT:
             raise LayoutError(f"tag {tag} holds text")
         return np.frombuffer(raw, _TYPES[kind])
+
+    def doubles(self, tag: int) -> tuple[float, ...]:
+        """Return the numbers of a tag that the format has as doubles; none where it is absent."""
+        kind, raw = self.values.get(tag, (_DOUBLE, b""))
+        if kind != _DOUBLE:
+            raise LayoutError(f"tag {tag} holds no doubles")
+        return struct.unpack(f"<{len(raw) // 8}d", raw)
 
     def number(self, tag: int, default: int | None = None) -> int:
         """Return the one whole number of a tag (the first of equal ones)."""

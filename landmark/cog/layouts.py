@@ -244,12 +244,11 @@ def _nodata(tags: Tags, dtype: np.dtype) -> float | None:
 def _transform(tags: Tags) -> tuple[float, float, float, float, float, float]:
     if _TRANSFORMATION in tags.values:
         raise LayoutError("a transformation matrix")
-    scale, ties = tags.numbers(_SCALE), tags.numbers(_TIE_POINTS)
-    if scale is None or ties is None or scale.size < 2 or ties.size != 6:
+    scale, ties = tags.doubles(_SCALE), tags.doubles(_TIE_POINTS)
+    if len(scale) < 2 or len(ties) != 6:
         raise LayoutError("no single tie point with a pixel size")
-    across, up = float(scale[0]), float(scale[1])
-    column, row, depth, x, y, z = map(float, ties.tolist())
-    if not (across > 0 and up > 0 and all(map(math.isfinite, (column, row, depth, x, y, z)))):
+    (across, up), (column, row, _, x, y, _) = scale[:2], ties
+    if not (across > 0 and up > 0 and all(map(math.isfinite, ties))):
         raise LayoutError("a pixel size that is not above zero")
     return (across, 0.0, x - column * across, 0.0, -up, y + row * up)
 
