@@ -106,11 +106,14 @@ _FINDINGS = (
     "`fetch`, with `convert`.\n\n"
     "**Cores.** Reading, encoding and writing run without the interpreter lock, the Python around "
     "them does not, so two threads keep little more than one core busy on files as small as "
-    "these. `--cluster local` runs processes instead; over 12,712 patches, once, two of them "
-    "were level with two threads (458 against 500 patches/s), their start included.\n\n"
+    "these. `--cluster local` runs processes instead; over 12,712 patches, twice, two of them "
+    "were level with two threads (457 and 458 against 436 and 500 patches/s, their start "
+    "included).\n\n"
     "**Memory.** Of a plan, columns of the scenes, places and names stay in memory; from "
     "`plan` to `plan-fourfold` that is what grows, by {slope:.2f} kB a patch. Below that, the "
-    "first full row groups of the plan come in, which any larger archive has as well. `fetch` holds the shards that are being made, whatever the archive."
+    "first full row groups of the plan come in, which any larger archive has as well. `fetch` "
+    "holds the shards that are being made, whatever the archive; over all shards its peak is "
+    "higher than over {shards}, the two threads meeting at their largest now and then."
 )
 
 
@@ -134,7 +137,7 @@ def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
         "Archives: planning and converting",
         rows,
         text=text,
-        findings=_FINDINGS.format(slope=_slope_kb(rows, patches)),
+        findings=_FINDINGS.format(shards=_SHARDS, slope=_slope_kb(rows, patches)),
         not_measured=(
             *(() if whole else (f"converting all {patches:,} patches (`--whole`)",)),
             "network disks and cold page cache",
