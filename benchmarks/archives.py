@@ -1,17 +1,24 @@
 """Plan and convert a generated reBEN archive, beside a plain loop over its files.
 
 The archive is synthetic: real GeoTIFF files in reBEN's layout, a few drawn patches repeated under
-other names and georeferences. `fetch` plans the whole of it and converts some of its shards, in a
-process of its own so that the peak of memory is its own; the same on an archive a tenth as large
-shows what grows. Conversion (read, check, settle the unit, encode) is besides measured on equal
-samples by turns with the least that any converter must do: open every file with rasterio, read
-it, compress the planes into the same frames.
+other names and georeferences. `fetch` plans the whole of it and converts some of its shards (all
+of them with `--whole`), each in a process of its own so that its peak of memory is its own; the
+same on an archive a tenth as large, with as many threads and shards, shows what grows. So does the
+plan of an archive four times as large, of which only every fiftieth patch has files: a plan reads
+no others.
+
+Conversion (read, check, settle the unit, encode) is besides measured on equal samples by turns
+with the least that any converter must do: `rasterio-plain` opens every file with rasterio, reads
+it, and compresses the planes into the same frames; `read+encode` does without any reader of
+GeoTIFF (bytes of each file by open and read, where the pixels lie being known beforehand, then the
+same frames and checksums), which is what disk and codec allow; `read` leaves out the codec too.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -44,12 +51,15 @@ from benchmarks.recording import (
     write_results,
 )
 from landmark import plan
-from landmark.codec import encode_image
+from landmark.codec import encode_image, frame_xxh3
+from landmark.cog.files import DiskFile
+from landmark.cog.layouts import read_image
 from landmark.dataset import Dataset
 from landmark.fetching import FetchOptions, fetch
 from landmark.manifest import Catalog, Manifest, Sentinel1, Sentinel2
 from landmark.patches import make_patches
 from landmark.progress import Silent
+from landmark.scenes import Scene
 from landmark.schema import s1_layout, s2_layout
 from landmark.sources import Roots, open_roots
 
@@ -57,19 +67,23 @@ BANDS = ("B02", "B03", "B04", "B08")
 _TILE_CELLS = 90
 _CORNER = (300_000.0, 5_400_000.0)
 _PATTERNS = 16
-#: Shards that are converted of an archive, spread over it; patches per sensor of a round.
-_SHARDS, _SAMPLE = 3, 300
+#: Shards of an archive that are converted, spread over it, and by how many threads; patches per
+#: sensor of a round of `convert`.
+_SHARDS, _THREADS, _SAMPLE = 10, 2, 300
+#: Of the archive that is only planned: times as large, and every which pair has files.
+_FOURFOLD, _THINNED = 4, 50
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = benchmark_parser(__doc__, runs=3)
     parser.add_argument("--patches", type=int, default=None, help="of both sensors (50000)")
-    parser.add_argument("--whole", action="store_true", help="convert every shard: takes long")
-    parser.add_argument("--child", type=Path, default=None, help="internal: convert one archive")
+    parser.add_argument("--whole", action="store_true", help="convert every shard as well")
+    parser.add_argument("--child", nargs=3, default=None, help="internal: step, archive, dataset")
     parsed = parser.parse_args()
     if parsed.child is not None:
-        _convert(parsed.child, whole=parsed.whole)
+        step, archive, root = parsed.child
+        print(json.dumps(_step(step, Path(archive), Path(root))))
         return
     options = common_options(parsed)
     patches = parsed.patches or (2000 if options.quick else 50_000)
@@ -79,22 +93,51 @@ def main() -> None:
         write_results(_report(rows, patches, whole=parsed.whole), options)
 
 
+#: What the rows mean: holds whatever their figures are today.
+_FINDINGS = (
+    "**Rate.** The plain rasterio loop spends most of its time in opening each file; ours parses "
+    "the few tags itself and reads the strips by blocks, with every check. `read+encode` is a "
+    "bound, not a converter: it is told where the pixels lie. What ours spends beyond it is Python "
+    "around each file (header, place of the frame, kind of numbers, nodata, unit) and each patch "
+    "(its row, its scene) in many small steps, the largest of which, reading headers, is a fifth "
+    "of a conversion by profile. `fetch` adds reading "
+    "and writing of whole shards, the checksums and the summary and fingerprints of the whole "
+    "plan, which are made once a run however few shards it converts: compare `fetch-whole`, not "
+    "`fetch`, with `convert`.\n\n"
+    "**Cores.** Reading, encoding and writing run without the interpreter lock, the Python around "
+    "them does not, so two threads keep little more than one core busy on files as small as "
+    "these. `--cluster local` runs processes instead; over 12,712 patches, twice, two of them "
+    "were level with two threads (457 and 458 against 436 and 500 patches/s, their start "
+    "included).\n\n"
+    "**Memory.** Of a plan, columns of the scenes, places and names stay in memory; from "
+    "`plan` to `plan-fourfold` that is what grows, by {slope:.2f} kB a patch. Below that, the "
+    "first full row groups of the plan come in, which any larger archive has as well. `fetch` "
+    "holds the shards that are being made, whatever the archive; over all shards its peak is "
+    "higher than over {shards}, the two threads meeting at their largest now and then."
+)
+
+
 def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
-    share = "all its shards" if whole else f"{_SHARDS} shards of it (some 500 patches each)"
     text = (
         f"A generated archive of {patches:,} reBEN-like patches ({len(BANDS)} Sentinel-2 bands of "
         "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk, "
         "just written. `plan`: reading the table, a few headers per tile, values for unit and "
-        f"offset, all plan rows. `fetch`: converting {share} with two threads. Both in a process "
-        "of its own, whose peak of memory follows them; `-tenth` is the same for an archive a "
-        f"tenth as large. `convert`: {2 * _per_sensor(patches)} patches per round, by turns with "
-        "a plain rasterio loop that opens, reads and compresses the same files without any check."
+        f"offset, all plan rows. `fetch`: converting {_SHARDS} shards of it (some 500 patches "
+        f"each) with {_THREADS} threads, the plan being there; `fetch-whole`: all shards. Each in "
+        "a process of its own, whose peak of memory is given and whose start counts; `-tenth` is "
+        "the same for an archive a tenth as large, converted whole "
+        f"({_SHARDS} shards, as many threads). `plan-fourfold`: the plan of {_FOURFOLD} times as "
+        f"many patches, of which every {_THINNED}th has files. `cores`: CPU seconds per second. "
+        f"`convert`: {2 * _per_sensor(patches)} patches per round, by turns with `rasterio-plain` "
+        "(opens, reads and compresses the same files without any check), `read+encode` (bytes of "
+        "the files, frames and checksums: what disk and codec allow) and `read` (bytes alone)."
     )
     return Report(
         "archives",
         "Archives: planning and converting",
         rows,
         text=text,
+        findings=_FINDINGS.format(shards=_SHARDS, slope=_slope_kb(rows, patches)),
         not_measured=(
             *(() if whole else (f"converting all {patches:,} patches (`--whole`)",)),
             "network disks and cold page cache",
@@ -104,8 +147,21 @@ def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
     )
 
 
-def make_archive(folder: Path, pairs: int) -> None:
-    """Write a synthetic archive of S1-S2 pairs in reBEN's layout."""
+def _slope_kb(rows: list[Row], patches: int) -> float:
+    """Return what a plan's peak of memory grows by with each patch, kB."""
+    peaks = {row.case: row.ours_median for row in rows if row.metric == "peak_mb"}
+    return (peaks["plan-fourfold"] - peaks["plan"]) * 1e3 / ((_FOURFOLD - 1) * patches)
+
+
+def make_archive(folder: Path, pairs: int, every: int = 1) -> None:
+    """Write a synthetic archive of S1-S2 pairs in reBEN's layout.
+
+    Args:
+        folder: Where to; made if it is not there.
+        pairs: How many its table lists.
+        every: One pair in so many has files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     drawn = np.random.default_rng(7)
     templates: dict[str, list[tuple[bytes, int]]] = {}
     for band in (*BANDS, "VV", "VH"):
@@ -129,6 +185,9 @@ def make_archive(folder: Path, pairs: int) -> None:
         x, y = _CORNER[0] + 1200 * column, _CORNER[1] - 1200 * row - 120_000 * (tile % 26)
         places = {"s2": folder / "BigEarthNet-S2" / scene / s2}
         places["s1"] = folder / "BigEarthNet-S1" / s1.rsplit("_", 3)[0] / s1
+        rows.append({"patch_id": s2, "s1_name": s1, "labels": ["Pastures"], "split": "train"})
+        if number % every:
+            continue
         for sensor, bands in (("s2", BANDS), ("s1", ("VV", "VH"))):
             os.makedirs(places[sensor], exist_ok=True)  # noqa: PTH103
             for band in bands:
@@ -137,7 +196,6 @@ def make_archive(folder: Path, pairs: int) -> None:
                 path = f"{places[sensor]}/{places[sensor].name}_{band}.tif"
                 with open(path, "wb") as stream:  # noqa: PTH123
                     stream.write(own)
-        rows.append({"patch_id": s2, "s1_name": s1, "labels": ["Pastures"], "split": "train"})
     pq.write_table(pa.Table.from_pylist(rows), folder / "metadata.parquet")
 
 
@@ -175,24 +233,30 @@ def manifest_of(archive: Path) -> Manifest:
 
 
 def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]:
-    large, small = folder / "archive", folder / "tenth"
+    large, small, listed = folder / "archive", folder / "tenth", folder / "fourfold"
     make_archive(large, patches // 2)
     make_archive(small, patches // 20)
+    make_archive(listed, _FOURFOLD * patches // 2, _THINNED)
+    steps = [("plan", large), ("plan", small), ("plan", listed), ("fetch", large), ("fetch", small)]
     rows: list[Row] = []
-    for suffix, archive in (("", large), ("-tenth", small)):
-        for case, one in _in_child(archive, whole=whole).items():
-            print(f"{case}{suffix}: {one}", file=sys.stderr, flush=True)
-            runs_of, name = {"ours": [one]}, f"{case}{suffix}"
-            rows += compare("archives", name, runs_of, "patches_per_cpu_s", lambda m: m.per_cpu_s)
-            rows += compare("archives", name, runs_of, "cpu_s", lambda m: m.cpu_s)
-            rows += compare("archives", name, runs_of, "peak_mb", lambda m: m.values["peak_mb"])
+    for step, archive in [*steps, *([("whole", large)] if whole else [])]:
+        one = _in_child(step, archive, folder / f"data-{archive.name}")
+        ending = "" if archive == large else f"-{archive.name}"
+        case = f"{step}{ending}" if step != "whole" else "fetch-whole"
+        print(f"{case}: {one}", file=sys.stderr, flush=True)
+        metrics = ("patches_per_cpu_s", "patches_per_s", "cpu_s", "peak_mb", "cores")
+        for metric in metrics if step != "plan" else ("patches_per_cpu_s", "cpu_s", "peak_mb"):
+            rows += compare("archives", case, {"ours": [one]}, metric, _VALUES[metric])
     manifest = manifest_of(small)
     roots = open_roots(manifest, Dataset(folder / "data"))
-    planned = plan.make_plan(folder / "plan.parquet", manifest, roots, Silent())
+    planned = plan.PlanFile(Dataset(folder / "data-tenth").plan)
     sample = _sample(planned, _per_sensor(patches))
+    offsets = _pixel_offsets(sample, small)
     subjects: dict[str, Callable[[], Measurement]] = {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
         "rasterio-plain": timed(lambda: _plain(sample, small)),
+        "read+encode": timed(lambda: _least(sample, small, offsets, encode=True)),
+        "read": timed(lambda: _least(sample, small, offsets, encode=False)),
     }
     versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
     measured = interleaved(subjects, runs=runs)
@@ -200,6 +264,15 @@ def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]
     return rows + compare(
         "archives", "convert", measured, metric, lambda m: m.per_cpu_s, versions=versions
     )
+
+
+_VALUES: dict[str, Callable[[Measurement], float]] = {
+    "patches_per_cpu_s": lambda one: one.per_cpu_s,
+    "patches_per_s": lambda one: one.per_s,
+    "cpu_s": lambda one: one.cpu_s,
+    "peak_mb": lambda one: one.values["peak_mb"],
+    "cores": lambda one: one.cpu_s / one.wall_s,
+}
 
 
 def _per_sensor(patches: int) -> int:
@@ -223,8 +296,6 @@ def _ours(sample: dict[str, pa.Table], manifest: Manifest, roots: Roots) -> int:
 
 def _plain(sample: dict[str, pa.Table], archive: Path) -> int:
     """The least: open, read and compress every file, without a check."""
-    from landmark.scenes import Scene
-
     count = 0
     layouts = {"s1": s1_layout(), "s2": s2_layout(BANDS)}
     for sensor, rows in sample.items():
@@ -238,48 +309,71 @@ def _plain(sample: dict[str, pa.Table], archive: Path) -> int:
     return count
 
 
-def _in_child(archive: Path, *, whole: bool) -> dict[str, Measurement]:
-    """Plan and convert an archive in a process of its own, so that its peak of memory is its own.
+def _pixel_offsets(sample: dict[str, pa.Table], archive: Path) -> dict[str, int]:
+    """Return where the pixels of each file begin, which holds them in one run."""
+    found = {}
+    for href in _hrefs(sample):
+        with DiskFile(f"{archive}/{href}") as file:
+            (found[href],) = read_image(file.head).offsets.tolist()
+    return found
 
-    Returns:
-        `plan` and `fetch`; the peak is that of the process up to the end of each.
-    """
-    command = [sys.executable, "-m", "benchmarks.archives", "--child", str(archive)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+def _hrefs(sample: dict[str, pa.Table]) -> list[str]:
+    texts = (text for rows in sample.values() for text in rows["scene"].to_pylist())
+    return [asset.href for text in texts for asset in Scene.from_json(text).bands]
+
+
+def _least(
+    sample: dict[str, pa.Table], archive: Path, offsets: dict[str, int], *, encode: bool
+) -> int:
+    """The bytes of every file, and the frames of their pixels with a checksum: no more."""
+    count = 0
+    for sensor, layout in (("s1", s1_layout()), ("s2", s2_layout(BANDS))):
+        hrefs = _hrefs({sensor: sample[sensor]})
+        bands, side = len(layout.bands), layout.shapes[0]
+        for first in range(0, len(hrefs), bands):
+            planes = []
+            for href in hrefs[first : first + bands]:
+                with open(f"{archive}/{href}", "rb") as stream:  # noqa: PTH123
+                    data = stream.read()
+                pixels = np.frombuffer(data, layout.dtype, side[0] * side[1], offsets[href])
+                planes.append(pixels.reshape(side))
+            if encode:
+                frame_xxh3(encode_image(planes, layout))
+            count += 1
+    return count
+
+
+def _in_child(step: str, archive: Path, root: Path) -> Measurement:
+    """Take one step in a process of its own, so that its peak of memory is its own."""
     done = subprocess.run(
-        [*command, *(["--whole"] if whole else [])],
+        [sys.executable, "-m", "benchmarks.archives", "--child", step, str(archive), str(root)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {
-        case: Measurement(one["amount"], one["cpu_s"], one["wall_s"], {"peak_mb": one["peak_mb"]})
-        for case, one in found.items()
-    }
+    one = json.loads(done.stdout.splitlines()[-1])
+    return Measurement(one["amount"], one["cpu_s"], one["wall_s"], {"peak_mb": one["peak_mb"]})
 
 
-def _convert(archive: Path, *, whole: bool) -> None:
-    """Plan an archive and convert shards of it; print what that took as one line of JSON."""
-    found: dict[str, dict[str, float]] = {}
-
-    def note(case: str, amount: int, cpu: float, wall: float) -> None:
-        spent = cpu_seconds() - cpu
-        took = time.monotonic() - wall
-        found[case] = {"amount": amount, "cpu_s": spent, "wall_s": took, "peak_mb": peak_mb()}
-
-    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
-        root, manifest = Path(scratch) / "data", manifest_of(archive)
-        cpu, wall = cpu_seconds(), time.monotonic()
-        planned = fetch(manifest, root, FetchOptions(plan_only=True), Silent()).plan
-        note("plan", planned.patches, cpu, wall)
+def _step(step: str, archive: Path, root: Path) -> dict[str, float]:
+    """Plan an archive, convert some shards of it (`fetch`), or all (`whole`)."""
+    manifest, part = manifest_of(archive), None
+    if step == "fetch":
         shards = len(plan.PlanFile(Dataset(root).plan).shard_sizes())
-        part = None if whole or shards <= _SHARDS else (1, -(-shards // _SHARDS))
-        cpu, wall = cpu_seconds(), time.monotonic()
-        summary = fetch(manifest, root, FetchOptions(workers=2, part=part), Silent())
-        note("fetch", summary.patches, cpu, wall)
-    print(json.dumps(found))
+        part = (1, -(-shards // _SHARDS)) if shards > _SHARDS else None
+    if step == "whole":
+        shutil.rmtree(Dataset(root).patches)
+    cpu, wall = cpu_seconds(), time.monotonic()
+    if step == "plan":
+        done = fetch(manifest, root, FetchOptions(plan_only=True), Silent())
+        amount = done.plan.patches
+    else:
+        done = fetch(manifest, root, FetchOptions(workers=_THREADS, part=part), Silent())
+        amount = done.patches
+    cpu, wall = cpu_seconds() - cpu, time.monotonic() - wall
+    return {"amount": amount, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak_mb()}
 
 
 if __name__ == "__main__":

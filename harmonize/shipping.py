@@ -9,10 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from harmonize.archive_labels import Shipped, shipped_with
+from landmark.archives.containers import zip_of
 from landmark.dataset import Dataset
 from landmark.errors import InputError
 from landmark.scenes import Scene
 from landmark.sources import Roots
+from landmark.subfiles import extent, is_subfile
 
 #: Archives whose reference maps hold CORINE codes.
 _CORINE_ARCHIVES = frozenset({"reben"})
@@ -90,13 +92,17 @@ def published_keys(dataset: Dataset) -> dict[str, str]:
 def file_sizes(paths: Iterable[str]) -> list[tuple[str, int]]:
     """Return name and size of files: archives are published whole, and a mended one differs.
 
-    The size is 0 for what lies in a packed file.
+    Of a member of a tar file that is its own size; of a member of a zip file the size of the zip,
+    for the directory of a large one takes seconds to read. 0 for what does not exist.
     """
-    sizes = set()
-    for path in paths:
-        file = Path(path.partition("#")[0])
-        sizes.add((Path(path).name, file.stat().st_size if file.is_file() else 0))
-    return sorted(sizes)
+    return sorted({(Path(path).name, _size(path.partition("#")[0])) for path in paths})
+
+
+def _size(path: str) -> int:
+    if is_subfile(path):
+        return extent(path)[2]
+    file = Path(zip_of(path) or path)
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _existing(scene: Scene, roots: Roots) -> str | None:

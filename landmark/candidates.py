@@ -38,6 +38,8 @@ _AREA_MARGIN_M = 3 * SIZE_M
 UTM_NORTH, UTM_SOUTH = 84.0, -80.0
 #: Cells that wait at least, before their places are numbered together.
 _WAITING = 1 << 18
+#: Scenes whose cells are put together: arrays of one cell each, as archives give, are mostly heads.
+_TOGETHER = 4096
 #: Names made at once.
 _NAMED = 1 << 16
 #: A cell of one scene. `base` is a hash of what its frame's name starts with.
@@ -127,6 +129,7 @@ class Gatherer:
         self._windows = _AreaWindows(area)
         self._bases: list[str] = []
         self._dropped = 0
+        self._latest: list[NDArray[np.void]] = []
         self._waiting: list[NDArray[np.void]] = []
         self._count = 0
         self._places = np.empty(0, dtype=_CELL)
@@ -154,7 +157,10 @@ class Gatherer:
             rows["row"] *= -1
         order = reading_order(rows["epsg"], rows["column"], rows["row"])
         self._bases.append(cells.base)
-        self._waiting.append(rows[order])
+        self._latest.append(rows[order])
+        if len(self._latest) == _TOGETHER:
+            self._waiting.append(np.concatenate(self._latest))
+            self._latest = []
         self._count += len(rows)
         # Waiting for as many as are known keeps the work of all numberings in proportion.
         if self._count >= max(_WAITING, len(self._places)):
@@ -163,7 +169,7 @@ class Gatherer:
     def _number(self) -> None:
         """Number the places of the cells that wait; places known already keep their numbers."""
         known = len(self._places)
-        cells = np.concatenate([self._places, *self._waiting])
+        cells = np.concatenate([self._places, *self._waiting, *self._latest])
         group, first = number(*(cells[name] for name in _PLACE))
         new = np.sort(first[first >= known])
         numbers = np.empty(len(first), dtype=np.int32)
@@ -173,7 +179,7 @@ class Gatherer:
         self._whole.append(cells["whole"][known:].copy())
         self._place.append(numbers[group[known:]])
         self._places = np.concatenate([self._places, cells[new]])
-        self._waiting, self._count = [], 0
+        self._waiting, self._latest, self._count = [], [], 0
 
     def candidates(self, order: NDArray[np.int64]) -> Candidates:
         """Return the candidates of all scenes taken.

@@ -8,9 +8,11 @@ interpreter lock, so threads of one process decode side by side.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import blosc2
 import imagecodecs
@@ -30,6 +32,9 @@ from landmark.schema import (
     ImageLayout,
     layout_of,
 )
+
+# Threads of one process encode side by side only if blosc2 is told to release the interpreter lock.
+blosc2.set_releasegil(True)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -223,19 +228,26 @@ def _layout(metadata: ImageLayout | pa.Schema | Mapping[bytes, bytes]) -> ImageL
 
 
 def _compress(flat: NDArray[np.generic], codec: str) -> bytes:
-    way = _CODECS[codec]
-    parameters = blosc2.CParams(
-        codec=way.kind,
-        clevel=way.level,
-        typesize=flat.dtype.itemsize,
-        nthreads=1,
-        blocksize=way.block_bytes,
-        splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-        filters=[way.filtering],
-        filters_meta=[0],
-    )
-    frame: bytes = blosc2.compress2(flat, cparams=parameters)
+    frame: bytes = blosc2.compress2(flat, cparams=_parameters(codec, flat.dtype.itemsize))
     return frame
+
+
+@functools.cache
+def _parameters(codec: str, typesize: int) -> dict[str, Any]:
+    """Return blosc2's parameters of a codec (making them anew takes as long as compressing)."""
+    way = _CODECS[codec]
+    return asdict(
+        blosc2.CParams(
+            codec=way.kind,
+            clevel=way.level,
+            typesize=typesize,
+            nthreads=1,
+            blocksize=way.block_bytes,
+            splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
+            filters=[way.filtering],
+            filters_meta=[0],
+        )
+    )
 
 
 def encode_array(values: NDArray[np.float32]) -> bytes:

@@ -85,7 +85,7 @@ def read_header(
                 opened.image.transform,
                 blocks.width,
                 blocks.height,
-                max(blocks.block_width, blocks.block_height),
+                max(blocks.block_width, blocks.block_height) if opened.image.tiled else 0,
             )
         signed = Signed(path) if opened.sign is None else opened.sign()
         source = stack.enter_context(open_signed(signed, path, grid))

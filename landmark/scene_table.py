@@ -120,9 +120,11 @@ class SceneTableBuilder:
         self._flush()
         self._texts.flush()
         added = pa.Table.from_batches(self._parts, _SCHEMA)
+        self._parts = []
         keys = [(name, "ascending") for name in ("sensor", "datetime", "item")]
         order = pc.sort_indices(added, keys).to_numpy()
         columns = added.take(order).combine_chunks()
+        del added
         by_item = pc.sort_indices(columns, [("item", "ascending")]).to_numpy()
         rank = np.empty(len(by_item), dtype=np.int64)
         rank[by_item] = np.arange(len(by_item))

@@ -25,6 +25,18 @@ def is_subfile(path: str) -> bool:
     return path.startswith("/vsisubfile/")
 
 
+def extent(path: str) -> tuple[str, int, int]:
+    """Return the file, the first byte and the size that a `/vsisubfile/` path names.
+
+    Raises:
+        OSError: It names none.
+    """
+    found = _NOTATION.fullmatch(path)
+    if found is None:
+        raise OSError(f"{path!r} names no part of a file")
+    return found["file"], int(found["offset"]), int(found["size"])
+
+
 class SubFile(io.RawIOBase):
     """A run of bytes of a file, read by offset.
 
@@ -38,11 +50,9 @@ class SubFile(io.RawIOBase):
         Raises:
             OSError: There is no such file, or it ends before they do.
         """
-        found = _NOTATION.fullmatch(path)
-        if found is None:
-            raise OSError(f"{path!r} names no part of a file")
-        self._start, self._size, self._at = int(found["offset"]), int(found["size"]), 0
-        self._file = Path(found["file"]).open("rb", buffering=0)  # noqa: SIM115 (closed by close)
+        file, self._start, self._size = extent(path)
+        self._at = 0
+        self._file = Path(file).open("rb", buffering=0)  # noqa: SIM115 (closed by close)
         if os.fstat(self._file.fileno()).st_size < self._start + self._size:
             self._file.close()
             raise OSError("the file that holds it is cut off")

@@ -17,6 +17,7 @@ import xxhash
 
 from landmark.archives.about import About
 from landmark.archives.containers import open_container
+from landmark.archives.hashes import Hashes
 from landmark.archives.reading import ArchiveImage, Request
 from landmark.errors import InputError
 from landmark.grid import check_name
@@ -57,7 +58,7 @@ def find_images(manifest: Manifest, roots: Roots, progress: Progress) -> Iterato
             two images would become one patch.
     """
     origins = []
-    seen: set[int] = set()
+    seen = Hashes()
     for catalog, sensors in _catalogs(manifest):
         locations = dict(roots.root(sensors[0]).members)
         for name, settings in catalog.members().items():
@@ -67,7 +68,7 @@ def find_images(manifest: Manifest, roots: Roots, progress: Progress) -> Iterato
             for image in _read(request):
                 _refuse_twin(image, seen)
                 yield _under(image, name)
-    if not seen:
+    if not len(seen):
         raise InputError(f"archive {', '.join(origins)}: holds no image that was asked for")
 
 
@@ -105,14 +106,13 @@ def _under(image: ArchiveImage, name: str) -> ArchiveImage:
     )
 
 
-def _refuse_twin(image: ArchiveImage, seen: set[int]) -> None:
+def _refuse_twin(image: ArchiveImage, seen: Hashes) -> None:
     """Refuse an image that would become the same patch as one before it; remember it by a hash."""
     scene = image.scene
     name = image.frame.name if image.frame is not None else scene.item
     key = xxhash.xxh3_64_intdigest(f"{scene.sensor} {scene.time} {name}".encode())
-    if key in seen:
+    if not seen.add(key):
         raise InputError(
             f"two images are called {name!r} and of one time; two archives of a manifest must "
             "not hold the same images"
         )
-    seen.add(key)

@@ -31,6 +31,7 @@ from landmark.subfiles import subfile_path
 
 _AT = "#at="
 _EXTENT = re.compile(r"[^#]+#at=(?P<offset>\d+),(?P<size>\d+)(?P<inner>#.*)?", re.DOTALL)
+_ZIPPED = re.compile(r"/vsizip/\{(?P<file>[^}]+)\}/.+", re.DOTALL)
 _ZIP, _TAR = (".zip",), (".tar",)
 #: What cannot be read in place, and the parts that publishers split large files into
 #: (`BigEarthNet-S1.tar.gzaa`, `activations.tar.000.gz.part`).
@@ -311,6 +312,12 @@ def open_path(location: str, href: str) -> str:
             raise InputError(f"{path}: no such file")
         path = str(beside)
     return f"{path}{hash_mark}{inner}"
+
+
+def zip_of(path: str) -> str | None:
+    """Return the zip file that holds what `open_path` returned, or None."""
+    found = _ZIPPED.fullmatch(path)
+    return None if found is None else found["file"]
 
 
 def _packed_path(location: str, href: str, *, zipped: bool) -> str:

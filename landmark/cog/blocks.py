@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,12 @@ class BlockGrid:
     block_width: int
     block_height: int
 
-    @property
+    @cached_property
     def across(self) -> int:
         """Blocks side by side."""
         return -(-self.width // self.block_width)
 
-    @property
+    @cached_property
     def down(self) -> int:
         """Blocks one below the other."""
         return -(-self.height // self.block_height)

@@ -22,28 +22,40 @@ def block_buffer(image: BlockImage) -> NDArray[np.uint8]:
     return np.empty(image.block_bytes, np.uint8)
 
 
-def decode_block(image: BlockImage, data: Buffer, buffer: NDArray[np.uint8]) -> NDArray[Any]:
-    """Return the pixels of a block, (block_height, block_width, samples in the block).
+def decode_block(
+    image: BlockImage, position: int, data: Buffer, buffer: NDArray[np.uint8]
+) -> NDArray[Any]:
+    """Return the pixels of a block, (rows, block_width, samples in the block).
+
+    All blocks have `block_height` rows but the last strip of an image; some writers fill that one
+    up as well.
 
     Deflate carries a checksum, so damage is found; the other codecs mostly notice damage by
     the length that comes out. Thread-safe for different buffers.
 
     Args:
         image: What the block belongs to.
+        position: Of the block in the grid, row-major.
         data: Its bytes as stored.
-        buffer: From `block_buffer`; holds the result until the next call.
+        buffer: From `block_buffer`; may hold the result until the next call.
 
     Raises:
         DamagedBlockError: `data` cannot be decoded, or to another number of bytes.
     """
-    shape = (image.grid.block_height, image.grid.block_width, image.block_samples)
+    rows = image.rows(position)
+    least = rows * image.row_bytes
+    shape = (rows, image.grid.block_width, image.block_samples)
+    if image.compression == NONE:
+        if len(data) < least or (len(data) > least and image.tiled):
+            raise DamagedBlockError(f"{len(data)} bytes instead of {least}")
+        return np.frombuffer(data, image.dtype, least // image.dtype.itemsize).reshape(shape)
     try:
         size = _decompress(image.compression, data, buffer)
     except (RuntimeError, ValueError, TypeError) as error:
         raise DamagedBlockError(str(error)) from None
-    if size != buffer.size:
-        raise DamagedBlockError(f"{size} bytes come out instead of {buffer.size}")
-    pixels = buffer.view(image.dtype).reshape(shape)
+    if not least <= size <= buffer.size:
+        raise DamagedBlockError(f"{size} bytes come out instead of {least}")
+    pixels = buffer[:least].view(image.dtype).reshape(shape)
     if image.predictor == HORIZONTAL:
         # Rows are summed up by the size of the pixel, wrapping around: as unsigned numbers.
         unsigned = pixels.view(f"u{image.dtype.itemsize}")
@@ -56,11 +68,6 @@ def decode_block(image: BlockImage, data: Buffer, buffer: NDArray[np.uint8]) -> 
 
 def _decompress(compression: int, data: Buffer, buffer: NDArray[np.uint8]) -> int:
     """Fill `buffer`; return how many bytes came out."""
-    if compression == NONE:
-        size = len(data)
-        if size == buffer.size:
-            buffer[...] = np.frombuffer(data, np.uint8)
-        return size
     decode: Any = imagecodecs.zstd_decode
     if compression in (DEFLATE, OLD_DEFLATE):
         decode = imagecodecs.deflate_decode

@@ -144,9 +144,10 @@ def _decoded(
     file: ByteFile, image: BlockImage, block: Block, data: Buffer, buffer: NDArray[np.uint8]
 ) -> NDArray[Any]:
     """Return the pixels of a block; what came damaged over the network is fetched again."""
+    per_band = image.grid.across * image.grid.down
     for attempt in itertools.count():
         try:
-            return decode_block(image, data, buffer)
+            return decode_block(image, block.index % per_band, data, buffer)
         except DamagedBlockError as error:
             if not file.remote or attempt == _REFETCHES:
                 raise ReadError(

@@ -8,10 +8,14 @@ from typing import Self
 
 from landmark.cog.client import Address, HttpClient
 from landmark.cog.faults import Patience, ReadError
+from landmark.subfiles import extent, is_subfile
+
+#: A file of this machine is read up to here at first: patches of archives are no larger.
+_START_BYTES = 1 << 16
 
 
 class DiskFile:
-    """A file of this machine. Thread-safe.
+    """A file of this machine, or a run of bytes of one (a member of a tar file). Thread-safe.
 
     Attributes:
         name: Its path.
@@ -24,10 +28,17 @@ class DiskFile:
         """Open the file.
 
         Raises:
-            OSError: It cannot be opened.
+            OSError: It cannot be opened, or does not hold the run.
         """
         self.name = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file, self._origin, size = extent(path) if is_subfile(path) else (path, 0, None)
+        self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        held = os.fstat(self._descriptor).st_size - self._origin
+        self._size = held if size is None else size
+        self._start: bytes | None = None
+        if held < self._size:
+            os.close(self._descriptor)
+            raise OSError(f"{path}: the file that holds it is cut off")
 
     def __enter__(self) -> Self:
         return self
@@ -42,17 +53,12 @@ class DiskFile:
 
     def head(self, start: int, stop: int) -> bytes:
         """Return bytes start..stop, fewer where the file ends."""
-        parts = []
-        while start < stop:
-            try:
-                part = os.pread(self._descriptor, stop - start, start)
-            except OSError as error:
-                raise ReadError(f"{self.name}: cannot be read: {error.strerror}") from None
-            if not part:
-                break
-            parts.append(part)
-            start += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._start is None:
+            self._start = self._read(0, _START_BYTES)
+        stop = min(stop, self._size)
+        if stop <= len(self._start):
+            return self._start[start:stop]
+        return self._read(start, stop)
 
     def read(self, start: int, stop: int, *, retry: bool = True) -> bytes:
         """Return bytes start..stop.
@@ -61,6 +67,19 @@ class DiskFile:
             ReadError: The file ends before, or the disk fails.
         """
         return _whole(self.name, self.head(start, stop), start, stop)
+
+    def _read(self, start: int, stop: int) -> bytes:
+        parts, stop = [], min(stop, self._size)
+        while start < stop:
+            try:
+                part = os.pread(self._descriptor, stop - start, self._origin + start)
+            except OSError as error:
+                raise ReadError(f"{self.name}: cannot be read: {error.strerror}") from None
+            if not part:
+                break
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class HttpFile:

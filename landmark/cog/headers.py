@@ -26,9 +26,14 @@ _MAX_TAGS = 1024
 # TIFF 6.0, section 2, and BigTIFF's three additions: type code -> numpy dtype. Rationals (5, 10)
 # are left out: no tag needed here holds one.
 _TYPES = {
-    1: "u1", 2: "S1", 3: "<u2", 4: "<u4", 6: "i1", 7: "u1", 8: "<i2", 9: "<i4",
-    11: "<f4", 12: "<f8", 13: "<u4", 16: "<u8", 17: "<i8", 18: "<u8",
+    code: np.dtype(text)
+    for code, text in {
+        1: "u1", 2: "S1", 3: "<u2", 4: "<u4", 6: "i1", 7: "u1", 8: "<i2", 9: "<i4",
+        11: "<f4", 12: "<f8", 13: "<u4", 16: "<u8", 17: "<i8", 18: "<u8",
+    }.items()
 }  # fmt: skip
+_TEXT, _DOUBLE = 2, 12
+_UNSIGNED = (1, 3, 4, 7, 13, 16, 18)
 
 
 class LayoutError(Exception):
@@ -37,36 +42,52 @@ class LayoutError(Exception):
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of a TIFF directory: number -> values (text as one bytes value)."""
+    """The tags of a TIFF directory: number -> type code and value as stored.
 
-    values: dict[int, NDArray[np.generic] | bytes]
+    Numbers are made of bytes when they are asked for: an archive has a header a band and patch.
+    """
+
+    values: dict[int, tuple[int, bytes]]
 
     def numbers(self, tag: int) -> NDArray[np.generic] | None:
         """Return the numbers of a tag, or None where it is absent."""
         found = self.values.get(tag)
-        if isinstance(found, bytes):
+        if found is None:
+            return None
+        kind, raw = found
+        if kind == _TEXT:
             raise LayoutError(f"tag {tag} holds text")
-        return found
+        return np.frombuffer(raw, _TYPES[kind])
+
+    def doubles(self, tag: int) -> tuple[float, ...]:
+        """Return the numbers of a tag that the format has as doubles; none where it is absent."""
+        kind, raw = self.values.get(tag, (_DOUBLE, b""))
+        if kind != _DOUBLE:
+            raise LayoutError(f"tag {tag} holds no doubles")
+        return struct.unpack(f"<{len(raw) // 8}d", raw)
 
     def number(self, tag: int, default: int | None = None) -> int:
         """Return the one whole number of a tag (the first of equal ones)."""
-        found = self.numbers(tag)
-        if found is None or not found.size:
+        kind, raw = self.values.get(tag, (0, b""))
+        if kind == _TEXT:
+            raise LayoutError(f"tag {tag} holds text")
+        if not raw:
             if default is None:
                 raise LayoutError(f"tag {tag} is missing")
             return default
-        if found.dtype.kind not in "ui" or (found != found[0]).any():
+        size = _TYPES[kind].itemsize
+        if kind not in _UNSIGNED or raw != raw[:size] * (len(raw) // size):
             raise LayoutError(f"tag {tag} holds different numbers")
-        return int(found[0])
+        return int.from_bytes(raw[:size], "little")
 
     def text(self, tag: int) -> str | None:
         """Return the text of a tag, or None where it is absent."""
-        found = self.values.get(tag)
-        if found is None:
+        if tag not in self.values:
             return None
-        if not isinstance(found, bytes):
+        kind, raw = self.values[tag]
+        if kind != _TEXT:
             raise LayoutError(f"tag {tag} holds numbers")
-        return found.split(b"\0", 1)[0].decode("latin-1")
+        return raw.split(b"\0", 1)[0].decode("latin-1")
 
 
 class _Bytes:
@@ -108,33 +129,27 @@ def read_tags(read: Read) -> Tags:
     data = _Bytes(read)
     magic = data.get(0, 8)
     if magic[:4] == b"II\x2a\x00":
-        count_format, entry_size, word = "<H", 12, struct.Struct("<I")
+        head, entry, place = struct.Struct("<H"), struct.Struct("<HHI4s"), struct.Struct("<I")
         (start,) = struct.unpack("<I", magic[4:8])
     elif magic == b"II\x2b\x00\x08\x00\x00\x00":
-        count_format, entry_size, word = "<Q", 20, struct.Struct("<Q")
+        head, entry, place = struct.Struct("<Q"), struct.Struct("<HHQ8s"), struct.Struct("<Q")
         (start,) = struct.unpack("<Q", data.get(8, 8))
     else:
         raise LayoutError("no little-endian TIFF")
-    head = struct.calcsize(count_format)
-    (entries,) = struct.unpack(count_format, data.get(start, head))
+    (entries,) = head.unpack(data.get(start, head.size))
     if not 0 < entries <= _MAX_TAGS:
         raise LayoutError(f"a directory of {entries} tags")
-    table = data.get(start + head, entries * entry_size)
-    values: dict[int, NDArray[np.generic] | bytes] = {}
-    for position in range(0, len(table), entry_size):
-        entry = table[position : position + entry_size]
-        tag, kind = struct.unpack_from("<HH", entry)
-        (count,) = word.unpack_from(entry, 4)
+    table = data.get(start + head.size, entries * entry.size)
+    values: dict[int, tuple[int, bytes]] = {}
+    for tag, kind, count, raw in entry.iter_unpack(table):
         if kind not in _TYPES:
             continue
-        dtype = np.dtype(_TYPES[kind])
-        size = count * dtype.itemsize
+        size = count * _TYPES[kind].itemsize
         if size > _MAX_TAG_BYTES:
             raise LayoutError(f"tag {tag} claims {size} bytes")
-        if size <= word.size:
-            raw = entry[4 + word.size :][:size]
+        if size > place.size:
+            (offset,) = place.unpack(raw)
+            values[tag] = kind, data.get(offset, size)
         else:
-            (offset,) = word.unpack_from(entry, 4 + word.size)
-            raw = data.get(offset, size)
-        values[tag] = raw if kind == 2 else np.frombuffer(raw, dtype)
+            values[tag] = kind, raw[:size]
     return Tags(values)

@@ -6,8 +6,10 @@ work", but "is this exactly the case that is tested equal to GDAL".
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,8 @@ from landmark.cog.headers import LayoutError, Read, Tags, read_tags
 # Tag numbers: TIFF 6.0, GeoTIFF 1.1 (OGC 19-008), GDAL's own 42112 and 42113.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR = 266, 277, 284, 317
-_TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS, _FORMAT = 322, 323, 324, 325, 339
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _FORMAT = 322, 323, 324, 325, 339
+_STRIP_OFFSETS, _STRIP_HEIGHT, _STRIP_COUNTS = 273, 278, 279
 _SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
 _GEO_KEYS, _GEO_TEXT, _NODATA = 34735, 34737, 42113
 
@@ -33,16 +36,24 @@ _COMPRESSIONS = (NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD)
 PLAIN, HORIZONTAL, FLOATING = 1, 2, 3
 #: A block may not take more memory than this; GDAL reads parts of larger ones as well as any.
 _MAX_BLOCK_BYTES = 64 << 20
+#: Strips beyond this are GDAL's: of an uncompressed one it reads only the rows that are wanted.
+_MAX_STRIP_BYTES = 4 << 20
+#: Uncompressed strips one after the other are read as one where an image is no larger than this.
+_JOINED_BYTES = 1 << 18
 _MAX_SAMPLES = 64
+#: Headers that are remembered, and the bytes of the largest: half a megabyte at most.
+_REMEMBERED, _REMEMBERED_BYTES = 64, 4096
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
 
 @dataclass(frozen=True, eq=False)
 class BlockImage:
-    """A tiled TIFF image: where its blocks lie and what they hold.
+    """A TIFF image of tiles or strips: where its blocks lie and what they hold.
 
     Attributes:
-        grid: Its size and the size of its blocks, which are padded at the edges.
+        grid: Its size and the size of its blocks.
+        tiled: Whether blocks are tiles, padded at the edges; else the last strip ends with the
+            image.
         dtype: Of the pixels.
         samples: Bands.
         planar: Whether each band has blocks of its own (else a block holds all bands).
@@ -56,6 +67,7 @@ class BlockImage:
     """
 
     grid: BlockGrid
+    tiled: bool
     dtype: np.dtype
     samples: int
     planar: bool
@@ -72,11 +84,22 @@ class BlockImage:
         """Bands in one block."""
         return 1 if self.planar else self.samples
 
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a decoded block."""
+        return self.grid.block_width * self.block_samples * self.dtype.itemsize
+
     @property
     def block_bytes(self) -> int:
-        """Bytes of a decoded block."""
-        pixels = self.grid.block_width * self.grid.block_height * self.block_samples
-        return pixels * self.dtype.itemsize
+        """Bytes of a whole decoded block."""
+        return self.row_bytes * self.grid.block_height
+
+    def rows(self, position: int) -> int:
+        """Return how many rows a block stores, by its row-major position in the grid."""
+        if self.tiled:
+            return self.grid.block_height
+        part = self.grid.part(position)
+        return part.bottom - part.top
 
     @property
     def sparse_value(self) -> float:
@@ -92,20 +115,23 @@ def read_image(read: Read) -> BlockImage:
     """
     tags = read_tags(read)
     try:
-        return _image(tags)
+        transform = _transform(tags)
+        rest = tuple((tag, *value) for tag, value in tags.values.items() if tag != _TIE_POINTS)
+        small = sum(len(raw) for _, _, raw in rest) <= _REMEMBERED_BYTES
+        return replace((_known_image if small else _image)(rest), transform=transform)
     except (IndexError, ValueError, OverflowError) as error:
         raise LayoutError(f"header not understood: {error}") from None
 
 
-def _image(tags: Tags) -> BlockImage:
+def _image(rest: tuple[tuple[int, int, bytes], ...]) -> BlockImage:
+    """Return an image by its tags without its place: an archive's patches differ in that alone."""
+    tags = Tags({tag: (kind, raw) for tag, kind, raw in rest})
     if tags.number(_SUBFILE, 0) != 0:
         raise LayoutError("the first image is an overview or a mask")
     if tags.number(_PHOTOMETRIC) not in (1, 2):
         raise LayoutError("colours that GDAL interprets")
     if tags.number(_FILL_ORDER, 1) != 1:
         raise LayoutError("bits in reverse order")
-    if _TILE_WIDTH not in tags.values:
-        raise LayoutError("strips")
     samples = tags.number(_SAMPLES, 1)
     planar = tags.number(_PLANAR, 1)
     if not 1 <= samples <= _MAX_SAMPLES or planar not in (1, 2):
@@ -118,33 +144,68 @@ def _image(tags: Tags) -> BlockImage:
         predictor = PLAIN  # libtiff knows predictors only of its compressors
     if (predictor, dtype.kind) not in _PREDICTORS:
         raise LayoutError(f"predictor {predictor} of {dtype}")
-    transform, epsg = _transform(tags), _epsg(tags)
-    nodata = _nodata(tags, dtype)
-    width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
-    block_width, block_height = tags.number(_TILE_WIDTH), tags.number(_TILE_HEIGHT)
-    if min(width, height, block_width, block_height) < 1:
-        raise LayoutError("an image without pixels")
-    offsets, counts = tags.numbers(_OFFSETS), tags.numbers(_COUNTS)
+    tiled = _TILE_WIDTH in tags.values
+    offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
     image = BlockImage(
-        grid=BlockGrid(width, height, block_width, block_height),
+        grid=_grid(tags, tiled=tiled),
+        tiled=tiled,
         dtype=dtype,
         samples=samples,
         planar=planar == 2 and samples > 1,
         compression=compression,
         predictor=predictor,
-        nodata=nodata,
-        epsg=epsg,
-        transform=transform,
-        offsets=_whole(offsets),
-        counts=_whole(counts),
+        nodata=_nodata(tags, dtype),
+        epsg=_epsg(tags),
+        transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+        offsets=_whole(tags.numbers(offsets)),
+        counts=_whole(tags.numbers(counts)),
     )
-    if image.block_bytes > _MAX_BLOCK_BYTES:
+    if image.block_bytes > (_MAX_BLOCK_BYTES if tiled else _MAX_STRIP_BYTES):
         raise LayoutError(f"blocks of {image.block_bytes} bytes")
     blocks = image.grid.across * image.grid.down * (samples if image.planar else 1)
     if not image.offsets.size == image.counts.size == blocks:
         raise LayoutError(f"{image.offsets.size} offsets of {blocks} blocks")
-    return image
+    return image if tiled else _with_strips(image)
 
+
+def _grid(tags: Tags, *, tiled: bool) -> BlockGrid:
+    width, height = tags.number(_WIDTH), tags.number(_HEIGHT)
+    if tiled:
+        block_width, block_height = tags.number(_TILE_WIDTH), tags.number(_TILE_HEIGHT)
+    else:
+        # Absent, or "all rows": the image is one strip (TIFF 6.0, section 8).
+        block_width, block_height = width, min(height, tags.number(_STRIP_HEIGHT, height))
+    if min(width, height, block_width, block_height) < 1:
+        raise LayoutError("an image without pixels")
+    return BlockGrid(width, height, block_width, block_height)
+
+
+def _with_strips(image: BlockImage) -> BlockImage:
+    """Return an image of strips, as few as possible: a small image stored as it is has but one.
+
+    Raises:
+        LayoutError: Its byte counts are such as GDAL mends: old writers got those of strips wrong.
+    """
+    offsets, counts = image.offsets.tolist(), image.counts.tolist()
+    if any((start == 0) != (count == 0) for start, count in zip(offsets, counts, strict=True)):
+        raise LayoutError("strips without a byte count")
+    if image.compression != NONE:
+        return image
+    down = image.grid.down
+    least = [image.block_bytes] * (down - 1) + [image.rows(down - 1) * image.row_bytes]
+    least *= len(counts) // down
+    if any(0 < count < wanted for count, wanted in zip(counts, least, strict=True)):
+        raise LayoutError("uncompressed strips of too few bytes")
+    ends = [start + wanted for start, wanted in zip(offsets, least, strict=True)]
+    whole = sum(least)
+    if len(counts) != down or whole > _JOINED_BYTES or 0 in offsets or ends[:-1] != offsets[1:]:
+        return image
+    grid = replace(image.grid, block_height=image.grid.height)
+    joined = np.array([whole], np.uint64)
+    return replace(image, grid=grid, offsets=image.offsets[:1], counts=joined)
+
+
+_known_image = functools.lru_cache(_REMEMBERED)(_image)
 
 _PREDICTORS = {
     (PLAIN, "u"), (PLAIN, "i"), (PLAIN, "f"), (HORIZONTAL, "u"), (HORIZONTAL, "i"), (FLOATING, "f"),
@@ -183,13 +244,12 @@ def _nodata(tags: Tags, dtype: np.dtype) -> float | None:
 def _transform(tags: Tags) -> tuple[float, float, float, float, float, float]:
     if _TRANSFORMATION in tags.values:
         raise LayoutError("a transformation matrix")
-    scale, ties = tags.numbers(_SCALE), tags.numbers(_TIE_POINTS)
-    if scale is None or ties is None or scale.size < 2 or ties.size != 6:
+    scale, ties = tags.doubles(_SCALE), tags.doubles(_TIE_POINTS)
+    if len(scale) < 2 or len(ties) != 6:
         raise LayoutError("no single tie point with a pixel size")
-    across, up = float(scale[0]), float(scale[1])
-    if not (across > 0 and up > 0 and np.isfinite(ties).all()):
+    (across, up), (column, row, _, x, y, _) = scale[:2], ties
+    if not (across > 0 and up > 0 and all(map(math.isfinite, ties))):
         raise LayoutError("a pixel size that is not above zero")
-    column, row, _, x, y, _ = (float(value) for value in ties)
     return (across, 0.0, x - column * across, 0.0, -up, y + row * up)
 
 
