@@ -26,6 +26,10 @@ PEERS_READY := $(PEERS_VENV)/.installed
 UNIT := not integration and not real and not gpu
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
+# Where Python may not keep what it compiles, each of the hundreds of commands that tests start
+# compiles all modules anew.
+unit test: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup setup-demo servers demo unit test test-gpu lint bench docs clean
 
 help:

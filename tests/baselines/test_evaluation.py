@@ -15,7 +15,7 @@ from baselines.documents import read_documents
 from baselines.embedding import align, embed
 from baselines.evaluation import EvaluationResult, EvaluationRow, evaluate, read_evaluation
 from baselines.filters import Filters
-from baselines.headline import headline, headline_table
+from baselines.headline import headline
 from baselines.metrics import random_average_precision
 from baselines.queries import read_queries
 from baselines.search import search
@@ -423,29 +423,6 @@ def test_wrong_input_is_one_clear_line(tiny: tuple[Dataset, FakeRuns], tmp_path:
     (dataset.runs / "a.safetensors").rename(dataset.runs / "a" / "model.safetensors")
     with pytest.raises(InputError, match="several runs; name one with --run: a, b"):
         evaluate(dataset.root, open_run=runs)
-
-
-def test_headline_leaves_out_classes_most_patches_carry() -> None:
-    def row(run: str, name: str, metric: str, value: float) -> EvaluationRow:
-        return EvaluationRow(
-            run, None, "s2", "single", name, "all", "binary", False, metric, None, value, None, None
-        )
-
-    rows = [
-        row("baseline:random", "Water", "r_precision", 0.5),
-        row("baseline:random", "Water", "map", 0.52),
-        row("clip", "Water", "map", 0.78),
-        row("baseline:random", "Crops", "r_precision", 0.51),
-        row("baseline:random", "Crops", "map", 0.55),
-        row("clip", "Crops", "map", 0.99),
-    ]
-    clip, chance = headline(rows)
-    assert (clip.run, clip.classes, clip.value) == ("clip", 1, 0.78)
-    assert clip.ratio == pytest.approx(1.5)
-    assert (chance.run, chance.value, chance.ratio) == ("baseline:random", 0.52, 1.0)
-    table = headline_table((clip, chance))
-    assert table.columns == ("run", "mAP s2", "s2 / random")
-    assert table.rows == (("clip", 0.78, 1.5), ("baseline:random", 0.52, 1.0))
 
 
 def test_a_gallery_of_sensors_the_run_never_saw_is_one_clear_line(tmp_path: Path) -> None:
