@@ -32,8 +32,9 @@ from landmark.shards import ShardReader
 
 #: Patches ahead of a step whose row groups are fetched: half of what a remote split may hold.
 _AHEAD = WINDOW * ROW_GROUP_ROWS
-#: Slots of reused arrays: one with the caller, one being read, one waiting.
-_SLOTS = 3
+#: Slots of reused arrays: one with the caller, and where steps are read ahead, one being read. No
+#: more: the fewer, the more of them stays in the processor's cache.
+_SLOTS, _SLOTS_AHEAD = 1, 2
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,11 @@ class Loader:
             )
         elif self._reading.workers != 0:
             self._pool = self._closing.enter_context(reading_pool(self._reading.workers))
-        pinned = self._reading.pinned
+        slots = _SLOTS if self._pool is None else _SLOTS_AHEAD
         self._slots = (
-            private_slots(self._room, _SLOTS, pinned=pinned) if self._reading.reuse else []
+            private_slots(self._room, slots, pinned=self._reading.pinned)
+            if self._reading.reuse and self._processes is None
+            else []
         )
 
     def __enter__(self) -> Self:
@@ -242,7 +245,7 @@ class Loader:
     def _read(self, epoch: int, number: int) -> Step:
         self._prefetch(epoch, number)
         rows = self._rows(epoch, number)
-        slot = self._slots[number % _SLOTS] if self._slots else None
+        slot = self._slots[number % len(self._slots)] if self._slots else None
         batches = {}
         for sensor, whole in rows.items():
             own = share(whole, self._part)
