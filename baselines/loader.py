@@ -22,7 +22,7 @@ from baselines.reading import Reading, Room, one_ahead, private_slots, reading_p
 from baselines.reading_processes import ReadingProcesses
 from baselines.remote_split import open_remote_split
 from baselines.sampling import WINDOW, Order, Position
-from baselines.split import Batch, Split
+from baselines.split import Batch, Split, partner_rows
 from landmark.commits import hash_json, read_mark
 from landmark.dataset import Dataset
 from landmark.errors import InputError
@@ -112,18 +112,13 @@ def pairs(splits: Mapping[str, Split]) -> dict[str, NDArray[np.intp]]:
     Raises:
         InputError: There are none.
     """
-    place = (
-        {patch: row for row, patch in enumerate(splits["s1"].patch_id)} if "s1" in splits else {}
-    )
-    found = [
-        (row, place[partner])
-        for row, partner in enumerate(splits["s2"].pair_id if "s2" in splits else ())
-        if partner in place
-    ]
-    if not found:
+    found = np.empty(0, np.int32)
+    if splits.keys() >= {"s1", "s2"}:
+        found = partner_rows(splits["s2"], splits["s1"])
+    s2 = np.flatnonzero(found >= 0)
+    if not len(s2):
         raise InputError("the split holds no pairs of both sensors: mix them otherwise")
-    s2, s1 = np.array(found, dtype=np.intp).T
-    return {"s1": s1, "s2": s2}
+    return {"s1": found[s2].astype(np.intp), "s2": s2}
 
 
 def training_batches(

@@ -385,7 +385,7 @@ def test_too_little_shared_memory_says_how_much_and_what_to_do() -> None:
 def test_pairs_are_rows_of_partners(tmp_path: Path) -> None:
     class Half:
         def __init__(self, ids: list[str], partners: list[str | None]) -> None:
-            self.patch_id, self.pair_id = np.array(ids, object), np.array(partners, object)
+            self.patch_id, self.pair_id = pa.array(ids), pa.array(partners, pa.string())
 
     s1 = Half(["a", "b", "c"], [None, None, None])
     s2 = Half(["x", "y", "z", "u"], ["c", None, "c", "elsewhere"])
