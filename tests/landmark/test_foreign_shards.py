@@ -21,22 +21,8 @@ from landmark.schema import layout_of, patch_schema
 from landmark.shards import (
     ShardReader,
     decode_image,
-    write_shard,
 )
-from tests.landmark.made_shards import S2, table_of
-
-
-@pytest.fixture(scope="module")
-def table() -> pa.Table:
-    return table_of(S2, 150)
-
-
-@pytest.fixture
-def shard(table: pa.Table, tmp_path: Path) -> Path:
-    path = tmp_path / "s2-00000.parquet"
-    write_shard(path, table)
-    return path
-
+from tests.landmark.made_shards import S2
 
 nullable = patch_schema(S2).set(7, pa.field("image", pa.binary()))
 REWRITES = {

@@ -22,18 +22,6 @@ from landmark.shards import (
 from tests.landmark.made_shards import S1, S2, random_planes, table_of
 
 
-@pytest.fixture(scope="module")
-def table() -> pa.Table:
-    return table_of(S2, 150)
-
-
-@pytest.fixture
-def shard(table: pa.Table, tmp_path: Path) -> Path:
-    path = tmp_path / "s2-00000.parquet"
-    write_shard(path, table)
-    return path
-
-
 def test_equal_tables_give_equal_bytes(table: pa.Table, shard: Path, tmp_path: Path) -> None:
     pieces = pa.concat_tables([table.slice(0, 7), table.slice(7, 100), table.slice(107)])
     write_shard(tmp_path / "again.parquet", pieces)
