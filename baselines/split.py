@@ -89,7 +89,7 @@ class Split:
         self._table = table
         self.label_mask: NDArray[np.uint16] = np.empty(len(self), np.uint16)
         self.known_mask: NDArray[np.uint16] = np.empty(len(self), np.uint16)
-        self.caption_id: NDArray[np.int32] = np.empty(len(self), np.int32)
+        self.caption_id: NDArray[np.integer] = np.empty(len(self), np.int32)
         self.captions: list[str] = self._read_columns()
         if table is not None:
             self._table = table.select(_IDS)
