@@ -22,9 +22,10 @@ decoding 81 us (half of that blosc2's bit transposition, which has no AVX2 for t
 values), spreading and casting 60 us (20 us of arithmetic; the rest is writing 0.7 MB of float32),
 checksum 12 us, Python 7 us, finding the frame 4 us.
 
-Mapped raw pixels (`hf-map`, `arrow-ipc`), which need no decoding and take three times the bytes, are
-level or ahead without workers: runs of this benchmark on different days and hours gave 0.83 to 1.18
-for `hf-map`, as memory was busy.
+Mapped raw pixels (`hf-map`, `arrow-ipc`) need no decoding and take three times the bytes; without
+workers they are level or ahead: three runs of this benchmark gave 1.18, 1.14 and 0.83 for `hf-map`.
+
+The rows of `shuffled-w2` are of an earlier run, whose peers cast into torch's own memory.
 
 MosaicML's data set is made anew for each epoch without workers, 40 ms each time; made once and kept
 it was not faster (medians of ten epochs: 0.73 ms of CPU a sample made anew, 0.85 ms kept), nor with
