@@ -51,6 +51,12 @@ passing memory together. `peak_resident_mb` is all resident
 memory (VmRSS): it also counts the pages of mapped shards that were read, which the system takes
 back when memory is short; it grows with the data set up to the memory there is.
 """
+_FINDINGS = """
+What a sample holds: 20 bytes of place, length and checksum, 8 of masks and caption number, 8 of the
+caller's row numbers, 4 a kept permutation (at most four), and 16 in passing while one is drawn.
+The rest is what allocators keep. One of the first two runs with 60,000 samples peaked at 171 MB
+instead of 153: not explained, and not seen again in eleven more.
+"""
 
 
 def main() -> None:
@@ -83,7 +89,7 @@ def main() -> None:
         "Memory of the loader",
         _rows(measured),
         f"{_TEXT.strip()}\n\nSamples: {told}.",
-        "",
+        _FINDINGS,
         not_measured,
     )
     write_results(report, options)
