@@ -22,7 +22,7 @@ from baselines.reading import Reading, Room, one_ahead, private_slots, reading_p
 from baselines.reading_processes import ReadingProcesses
 from baselines.remote_split import open_remote_split
 from baselines.sampling import WINDOW, Order, Position
-from baselines.split import Batch, Split
+from baselines.split import Batch, Split, partner_rows
 from landmark.commits import hash_json, read_mark
 from landmark.dataset import Dataset
 from landmark.errors import InputError
@@ -32,8 +32,9 @@ from landmark.shards import ShardReader
 
 #: Patches ahead of a step whose row groups are fetched: half of what a remote split may hold.
 _AHEAD = WINDOW * ROW_GROUP_ROWS
-#: Slots of reused arrays: one with the caller, one being read, one waiting.
-_SLOTS = 3
+#: Slots of reused arrays: one with the caller, and where steps are read ahead, one being read. No
+#: more: the fewer, the more of them stays in the processor's cache.
+_SLOTS, _SLOTS_AHEAD = 1, 2
 
 
 @dataclass(frozen=True)
@@ -111,18 +112,13 @@ def pairs(splits: Mapping[str, Split]) -> dict[str, NDArray[np.intp]]:
     Raises:
         InputError: There are none.
     """
-    place = (
-        {patch: row for row, patch in enumerate(splits["s1"].patch_id)} if "s1" in splits else {}
-    )
-    found = [
-        (row, place[partner])
-        for row, partner in enumerate(splits["s2"].pair_id if "s2" in splits else ())
-        if partner in place
-    ]
-    if not found:
+    found = np.empty(0, np.int32)
+    if splits.keys() >= {"s1", "s2"}:
+        found = partner_rows(splits["s2"], splits["s1"])
+    s2 = np.flatnonzero(found >= 0)
+    if not len(s2):
         raise InputError("the split holds no pairs of both sensors: mix them otherwise")
-    s2, s1 = np.array(found, dtype=np.intp).T
-    return {"s1": s1, "s2": s2}
+    return {"s1": found[s2].astype(np.intp), "s2": s2}
 
 
 def training_batches(
@@ -204,9 +200,11 @@ class Loader:
             )
         elif self._reading.workers != 0:
             self._pool = self._closing.enter_context(reading_pool(self._reading.workers))
-        pinned = self._reading.pinned
+        slots = _SLOTS if self._pool is None else _SLOTS_AHEAD
         self._slots = (
-            private_slots(self._room, _SLOTS, pinned=pinned) if self._reading.reuse else []
+            private_slots(self._room, slots, pinned=self._reading.pinned)
+            if self._reading.reuse and self._processes is None
+            else []
         )
 
     def __enter__(self) -> Self:
@@ -242,7 +240,7 @@ class Loader:
     def _read(self, epoch: int, number: int) -> Step:
         self._prefetch(epoch, number)
         rows = self._rows(epoch, number)
-        slot = self._slots[number % _SLOTS] if self._slots else None
+        slot = self._slots[number % len(self._slots)] if self._slots else None
         batches = {}
         for sensor, whole in rows.items():
             own = share(whole, self._part)

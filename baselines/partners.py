@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from baselines.loader import Split, split_files
+from baselines.loader import split_files
 from baselines.objectives.base import Places
 from baselines.sampling import Order
+from baselines.split import Split, partner_rows
 from landmark.shards import ShardReader
 
-_COLUMNS = ("lon", "lat", "pair_id")
+_COLUMNS = ("lon", "lat")
 
 
 def read_places(root: Path, splits: Mapping[str, Split], split: str = "train") -> dict[str, Places]:
@@ -28,17 +29,14 @@ def read_places(root: Path, splits: Mapping[str, Split], split: str = "train") -
     Raises:
         LandmarkError: A shard is damaged.
     """
-    rows = {
-        sensor: {patch: row for row, patch in enumerate(own.patch_id)}
-        for sensor, own in splits.items()
-    }
     places = {}
-    for sensor in splits:
+    for sensor, own in splits.items():
         table = _columns(split_files(root, sensor, split))
-        others = next((rows[other] for other in splits if other != sensor), {})
-        partner = [others.get(patch, -1) for patch in table["pair_id"].to_pylist()]
+        partner = np.full(len(own), -1)
+        for other in splits.keys() - {sensor}:
+            partner = partner_rows(own, splits[other])
         lonlat = np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)
-        places[sensor] = Places(lonlat.astype(np.float64), np.array(partner, np.intp))
+        places[sensor] = Places(lonlat.astype(np.float64), partner.astype(np.intp))
     return places
 
 

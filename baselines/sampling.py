@@ -90,7 +90,8 @@ class Order:
             raise InputError("mixing `paired` needs one partner for every patch")
         self._length = max(self._counts.values())
         self.steps = -(-self._length // batch)
-        # One permutation serves all steps of an epoch; kept for speed only.
+        # One permutation serves all steps of an epoch; kept for speed only. Four: a step may draw
+        # from two cycles of either sensor.
         self._permutation = functools.lru_cache(maxsize=4)(self._permute)
 
     @property
@@ -131,9 +132,13 @@ class Order:
             end = min(count, offset + stop - start)
             parts.append(self._permutation(sensor, epoch, cycle)[offset:end])
             start += end - offset
-        return np.concatenate(parts)
+        return np.concatenate(parts).astype(np.intp)
 
-    def _permute(self, sensor: str, epoch: int, cycle: int) -> NDArray[np.intp]:
+    def _permute(self, sensor: str, epoch: int, cycle: int) -> NDArray[np.integer]:
+        """Return the patches of one cycle in order, as narrow as they may be: they are kept."""
+        return self._ordered(sensor, epoch, cycle).astype(np.min_scalar_type(self._counts[sensor]))
+
+    def _ordered(self, sensor: str, epoch: int, cycle: int) -> NDArray[np.intp]:
         # Ranks of raw draws: numpy keeps raw Philox streams stable, `permutation` it may change.
         stream = "pairs" if self._mixing == "paired" else sensor
         name = f"{stream}/{epoch}/{cycle}"

@@ -1,6 +1,7 @@
 """One sensor and split of a dataset as arrays, and its images row by row.
 
-The small columns are read whole, the images one by one where they are asked for.
+Masks and captions are read whole, 8 bytes a patch; ids once somebody asks for them; the images one
+by one where they are asked for. Nothing is held as one Python object a patch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from baselines.reading import Array, one_ahead, reading_pool
@@ -22,7 +24,8 @@ from landmark.frame_reader import FrameReader
 from landmark.grid import PIXELS
 from landmark.schema import ImageLayout
 
-_COLUMNS = ("patch_id", "label_mask", "known_mask", "caption", "pair_id")
+_COLUMNS = ("label_mask", "known_mask", "caption")
+_IDS = ("patch_id", "pair_id")
 #: Patches read by `Split.batches` at a time unless told.
 _BATCH = 256
 #: Patches one thread takes at a time: few enough to share a step out, enough to be worth a call.
@@ -49,12 +52,10 @@ class Split:
     Attributes:
         sensor: `s1` or `s2`.
         layout: What images hold; files may store them under different profiles.
-        patch_id: (n,) ids.
         label_mask: (n,) uint16, bit = class present.
         known_mask: (n,) uint16, bit = class decided.
         captions: Unique captions, sorted.
         caption_id: (n,) index into `captions`: a text is embedded once, not once per patch.
-        pair_id: (n,) id of the partner of the other sensor, or None.
         groups: None where single patches are read; else (n,) ascending: which row group, read
             whole, a patch lies in.
     """
@@ -85,16 +86,54 @@ class Split:
         self._readers = tuple(readers)
         # A plain list: searching it is several times faster than one value in numpy.
         self._edges: list[int] = np.cumsum([0, *(reader.rows for reader in readers)]).tolist()
-        if table is None:
-            table = pa.concat_tables([reader.table(_COLUMNS) for reader in readers])
-        self.patch_id: NDArray[np.object_] = table["patch_id"].to_numpy()
-        self.label_mask: NDArray[np.uint16] = table["label_mask"].to_numpy()
-        self.known_mask: NDArray[np.uint16] = table["known_mask"].to_numpy()
-        self.pair_id: NDArray[np.object_] = table["pair_id"].to_numpy()
-        captions, self.caption_id = np.unique(
-            table["caption"].to_numpy().astype(str), return_inverse=True
-        )
-        self.captions: list[str] = captions.tolist()
+        self._table = table
+        self.label_mask: NDArray[np.uint16] = np.empty(len(self), np.uint16)
+        self.known_mask: NDArray[np.uint16] = np.empty(len(self), np.uint16)
+        self.caption_id: NDArray[np.integer] = np.empty(len(self), np.int32)
+        self.captions: list[str] = self._read_columns()
+        if table is not None:
+            self._table = table.select(_IDS)
+
+    @functools.cached_property
+    def patch_id(self) -> pa.LargeStringArray:
+        """(n,) ids; read when first asked for."""
+        return self._ids("patch_id")
+
+    @functools.cached_property
+    def pair_id(self) -> pa.LargeStringArray:
+        """(n,) id of the partner of the other sensor, or null; read when first asked for."""
+        return self._ids("pair_id")
+
+    def _ids(self, column: str) -> pa.LargeStringArray:
+        parts = [table[column].combine_chunks() for table in self._tables((column,))]
+        return pa.concat_arrays([part.cast(pa.large_string()) for part in parts])
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Give all rows of some columns in parts; a part is let go before the next is read."""
+        if self._table is not None:
+            yield self._table.select(list(columns))
+            return
+        for reader in self._readers:
+            yield reader.table(columns)
+
+    def _read_columns(self) -> list[str]:
+        """Fill masks and caption numbers, shard by shard; return the captions."""
+        # Tables of many shards are not kept side by side: each is 20 kB, whatever it holds.
+        numbers: dict[str, int] = {}
+        start = 0
+        for table in self._tables(_COLUMNS):
+            own = slice(start, start + table.num_rows)
+            self.label_mask[own] = table["label_mask"].to_numpy()
+            self.known_mask[own] = table["known_mask"].to_numpy()
+            texts = table["caption"].combine_chunks().dictionary_encode()
+            given = [numbers.setdefault(t, len(numbers)) for t in texts.dictionary.to_pylist()]
+            self.caption_id[own] = np.array(given, np.int32)[texts.indices.to_numpy()]
+            start = own.stop
+        captions = sorted(numbers)
+        rank = np.empty(len(captions), np.int32)
+        rank[[numbers[text] for text in captions]] = np.arange(len(captions))
+        self.caption_id = rank[self.caption_id]
+        return captions
 
     def __len__(self) -> int:
         return self._edges[-1]
@@ -180,3 +219,9 @@ class Split:
                 return Batch(part, self.read(part, pool))
 
             yield from one_ahead([functools.partial(read, part) for part in parts])
+
+
+def partner_rows(split: Split, other: Split) -> NDArray[np.int32]:
+    """Return (n,) the row of `other` that each patch's partner lies in; -1: in none."""
+    rows = pc.index_in(split.pair_id, value_set=other.patch_id, skip_nulls=True)
+    return rows.fill_null(-1).to_numpy()

@@ -161,7 +161,7 @@ def _report(rows: Sequence[Row], count: int, without: Sequence[str]) -> Report:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = benchmark_parser(__doc__, runs=3)
+    parser = benchmark_parser(__doc__, runs=9)
     parser.add_argument(
         "--samples", type=int, help="default 1024, quick 256: a shard for each worker"
     )

@@ -31,7 +31,8 @@ def main() -> None:
     torch.set_num_threads(1)
     subject = SUBJECTS[name]()
     opened = False
-    float_batch = torch.empty((BATCH, 12, 120, 120), dtype=torch.float32)
+    # Memory of numpy's, as ours has it: it asks the system for large pages, torch does not.
+    float_batch = torch.from_numpy(np.empty((BATCH, 12, 120, 120), np.float32))
     for line in sys.stdin:
         order = json.loads(line)
         if "write" in order:

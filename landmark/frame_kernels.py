@@ -6,42 +6,74 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark.grid import PIXELS
+
+# Trip counts that the compiler knows leave no rest of a row to a scalar loop: spreading a patch of
+# Sentinel-2 takes 0.6 of the time it takes with counts read from arrays.
+_HALF = PIXELS // 2
+
 
 @numba.njit(nogil=True, cache=True)
 def spread(flat: NDArray[np.generic], shapes: NDArray[np.intp], out: NDArray[np.generic]) -> None:
-    """Fill (bands, rows, columns) from planes lying one after another, replicated and cast.
+    """Fill (bands, 120, 120) from planes lying one after another, replicated and cast.
 
     Args:
         flat: All values of all planes.
-        shapes: (bands, 2) rows and columns of each plane; they divide those of `out`.
-        out: (bands, rows, columns), C-contiguous.
+        shapes: (bands, 2) rows and columns of each plane; they divide 120.
+        out: (bands, 120, 120), C-contiguous.
     """
-    bands, height, width = out.shape
-    pixels = out.reshape(bands * height, width)
+    line = np.empty(PIXELS, out.dtype)
     start = 0
-    for band in range(bands):
+    for band in range(out.shape[0]):
         rows, columns = shapes[band]
-        tall, wide = height // rows, width // columns
-        for row in range(rows):
-            source = flat[start : start + columns]
-            first = pixels[band * height + row * tall]
-            # Constant factors let the compiler vectorise: twice as fast over all 12 bands.
-            if wide == 1:
-                for column in range(columns):
-                    first[column] = source[column]
-            elif wide == 2:
-                for column in range(columns):
-                    value = source[column]
-                    first[2 * column] = value
-                    first[2 * column + 1] = value
-            else:
-                for column in range(columns):
-                    first[column * wide : (column + 1) * wide] = source[column]
-            for copy in range(1, tall):
-                other = pixels[band * height + row * tall + copy]
-                for column in range(width):
-                    other[column] = first[column]
-            start += columns
+        plane = flat[start : start + rows * columns]
+        pixels = out[band].reshape(-1)
+        if rows == PIXELS and columns == PIXELS:
+            _cast(plane, pixels)
+        elif rows == _HALF and columns == _HALF:
+            _double(plane, line, pixels)
+        else:
+            _replicate(plane, rows, columns, line, pixels)
+        start += rows * columns
+
+
+@numba.njit(nogil=True, cache=True)
+def _cast(plane: NDArray[np.generic], pixels: NDArray[np.generic]) -> None:
+    for place in range(PIXELS * PIXELS):
+        pixels[place] = plane[place]
+
+
+@numba.njit(nogil=True, cache=True)
+def _double(
+    plane: NDArray[np.generic], line: NDArray[np.generic], pixels: NDArray[np.generic]
+) -> None:
+    for row in range(_HALF):
+        for column in range(_HALF):
+            value = plane[row * _HALF + column]
+            line[2 * column] = value
+            line[2 * column + 1] = value
+        for lower in range(2):
+            start = (2 * row + lower) * PIXELS
+            for column in range(PIXELS):
+                pixels[start + column] = line[column]
+
+
+@numba.njit(nogil=True, cache=True)
+def _replicate(
+    plane: NDArray[np.generic],
+    rows: int,
+    columns: int,
+    line: NDArray[np.generic],
+    pixels: NDArray[np.generic],
+) -> None:
+    tall, wide = PIXELS // rows, PIXELS // columns
+    for row in range(rows):
+        for column in range(columns):
+            line[column * wide : (column + 1) * wide] = plane[row * columns + column]
+        for lower in range(tall):
+            start = (tall * row + lower) * PIXELS
+            for column in range(PIXELS):
+                pixels[start + column] = line[column]
 
 
 @numba.njit(nogil=True, cache=True)

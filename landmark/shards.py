@@ -171,9 +171,8 @@ class ShardReader(FrameReader):
         self._bytes = memoryview(self._map)
         try:
             file = pq.ParquetFile(pa.BufferReader(self._map))
-            self._schema: pa.Schema = file.schema_arrow
             self.rows: int = file.metadata.num_rows
-            self.layout: ImageLayout = layout_of(self._schema.metadata, path.name)
+            self.layout: ImageLayout = layout_of(file.schema_arrow.metadata, path.name)
             small = file.read(["image_nbytes", "image_xxh3"])
             self._lengths: NDArray[np.uint32] = small["image_nbytes"].to_numpy()
             self._hashes: NDArray[np.uint64] = small["image_xxh3"].to_numpy()
@@ -187,7 +186,8 @@ class ShardReader(FrameReader):
         self.direct: bool = self._offsets is not None
         if not self.direct:
             _log.debug("%s was rewritten by another tool: whole row groups are read", path)
-        # A footer takes more memory than all else here, and is not needed to find single frames.
+        # Footer and schema (150 kB) take more memory than all else here, and are not needed to find
+        # single frames: thousands of shards may be open.
         self._file: pq.ParquetFile | None = None if self.direct else file
         self._decoded: tuple[int, pa.ChunkedArray] | None = None
         self._lock = threading.Lock()
@@ -213,19 +213,20 @@ class ShardReader(FrameReader):
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of some columns (None: all columns but the frames)."""
-        if columns is None:
-            columns = [n for n in self._schema.names if n not in FRAMES]
         with self._lock:
-            return self._parquet().read(list(columns))
+            file = self._parquet()
+            if columns is None:
+                columns = [n for n in file.schema_arrow.names if n not in FRAMES]
+            return file.read(list(columns))
 
     def schema_with(self, layout: ImageLayout) -> pa.Schema:
         """Return the schema of this file for images stored as `layout` says."""
+        own: pa.Schema = self._parquet().schema_arrow
         for schema in (patch_schema(layout), shard_schema(layout)):
             # What Parquet gives back names list items otherwise: equal rows, other bytes.
-            if schema.names == self._schema.names:
+            if schema.names == own.names:
                 return schema
-        metadata = {**self._schema.metadata, **schema_metadata(layout)}
-        return self._schema.with_metadata(metadata)
+        return own.with_metadata({**own.metadata, **schema_metadata(layout)})
 
     def value(self, column: str, row: int) -> bytes | None:
         """Return one value of a binary column such as `scl`; reads its whole row group."""
@@ -257,7 +258,7 @@ class ShardReader(FrameReader):
 
     def _find_offsets(self, file: pq.ParquetFile) -> NDArray[np.int64] | None:
         metadata = file.metadata
-        leaf = leaf_columns(self._schema, file).index("image")
+        leaf = leaf_columns(file.schema_arrow, file).index("image")
         found = []
         for group in range(metadata.num_row_groups):
             lengths = self._lengths[self._starts[group] : self._starts[group + 1]]
@@ -291,6 +292,12 @@ def leaf_columns(schema: pa.Schema, file: pq.ParquetFile | None = None) -> list[
         empty = io.BytesIO()
         pq.write_table(schema.empty_table(), empty)
         file = pq.ParquetFile(empty)
+    footer = file.metadata
+    if footer.num_row_groups:
+        # Not by `file.schema`: footer and schema then hold each other, and 150 kB stay in memory
+        # until the garbage collector comes by.
+        group = footer.row_group(0)
+        return [group.column(i).path_in_schema for i in range(footer.num_columns)]
     return [file.schema.column(i).path for i in range(len(file.schema))]
 
 

@@ -25,7 +25,11 @@ class Labelled(Protocol):
     label_mask: NDArray[np.uint16]
     known_mask: NDArray[np.uint16]
     captions: list[str]
-    caption_id: NDArray[np.intp]
+
+    @property
+    def caption_id(self) -> NDArray[np.integer]:
+        """(n,) index into `captions`."""
+        ...
 
 
 class Sides(Protocol):

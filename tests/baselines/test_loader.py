@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from baselines.loader import fingerprint, open_split, reading_pool, share, training_batches
@@ -31,6 +33,33 @@ def test_a_split_gives_the_rows_of_all_its_shards_in_order(root: Path) -> None:
         assert [split.captions[i] for i in split.caption_id[8:16]] == captions
         assert split.captions == sorted(set(split.captions))
         assert "" in split.captions
+
+
+def test_an_epoch_reads_no_ids(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    table = ShardReader.table
+
+    def told(reader: ShardReader, columns: Sequence[str]) -> pa.Table:
+        asked.extend(columns)
+        return table(reader, columns)
+
+    monkeypatch.setattr(ShardReader, "table", told)
+    with open_split(root, "s1", "train") as split:
+        order = Order({"s1": len(split)}, 4, seed=1)
+        rows = {"s1": np.arange(len(split))}
+        seen = [
+            row
+            for step in training_batches({"s1": split}, rows, order, Position(1, 0, 0))
+            for row in step.batches["s1"].rows
+        ]
+        assert sorted(seen) == list(range(21))
+        assert set(asked) == {"label_mask", "known_mask", "caption"}
+        held = split.label_mask, split.known_mask, split.caption_id
+        # What stays for as long as the split: 8 bytes a patch, and no Python objects.
+        assert [column.dtype.kind for column in held] == ["u", "u", "i"]
+        assert sum(column.nbytes for column in held) == 8 * len(split)
+        assert split.pair_id.to_pylist() == [f"train_{i:04d}_s2" for i in range(21)]
+        assert set(asked) >= {"pair_id"}
 
 
 def test_threads_read_what_one_thread_reads(root: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from baselines.checkpoints import read_config, run_files
@@ -27,7 +28,7 @@ class Half:
     """Stands for a split."""
 
     def __init__(self, ids: list[str], partners: list[str | None], masks: list[int]) -> None:
-        self.patch_id, self.pair_id = np.array(ids, object), np.array(partners, object)
+        self.patch_id, self.pair_id = pa.array(ids), pa.array(partners, pa.string())
         self.label_mask = np.array(masks, np.uint16)
 
 

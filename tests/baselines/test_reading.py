@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +92,30 @@ def test_all_ways_of_reading_give_the_same_steps(
             assert rest == results[-1][-2:]
     assert len(results[0]) == order.steps
     assert all(result == results[0] for result in results)
+
+
+def test_a_step_in_hand_is_not_written_to(
+    splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = Order(COUNTS, 5, 3)
+    with Loader(splits, usable(splits), order, Reading(workers=1)) as loader:
+        expected = [digest(step) for step in loader.steps(Position(3, 0, 0))]
+    was_read, seen = threading.Semaphore(0), 0
+    read = splits["s2"].read  # the sensor that is read last
+
+    def told(*rows: Any, **options: Any) -> np.ndarray:
+        images = read(*rows, **options)
+        was_read.release()
+        return images
+
+    monkeypatch.setattr(splits["s2"], "read", told)
+    with Loader(splits, usable(splits), order, Reading(workers=2, reuse=True)) as loader:
+        for number, step in enumerate(loader.steps(Position(3, 0, 0))):
+            # The step ahead is in memory too before this one is looked at.
+            while seen < min(number + 2, order.steps):
+                assert was_read.acquire(timeout=60)
+                seen += 1
+            assert digest(step) == expected[number]
 
 
 def test_packed_steps_hold_the_planes_as_stored(splits: dict[str, Split]) -> None:
@@ -364,7 +390,7 @@ def test_too_little_shared_memory_says_how_much_and_what_to_do() -> None:
 def test_pairs_are_rows_of_partners(tmp_path: Path) -> None:
     class Half:
         def __init__(self, ids: list[str], partners: list[str | None]) -> None:
-            self.patch_id, self.pair_id = np.array(ids, object), np.array(partners, object)
+            self.patch_id, self.pair_id = pa.array(ids), pa.array(partners, pa.string())
 
     s1 = Half(["a", "b", "c"], [None, None, None])
     s2 = Half(["x", "y", "z", "u"], ["c", None, "c", "elsewhere"])
