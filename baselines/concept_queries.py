@@ -22,7 +22,7 @@ from baselines.concepts import BETA, ConceptQuery, concept_scores
 from baselines.rankers import log_probability
 from baselines.recipes import DEFAULT_TEXT
 from baselines.text import TextEncoder, open_text_encoder
-from baselines.translation import Request, Translator
+from baselines.translation import NothingAskedError, Request, Translator
 from landmark.errors import InputError, LandmarkError
 from landmark.taxonomy import CLASSES
 
@@ -192,6 +192,9 @@ def searched_vectors(
         loaded: A run of kind `embedding`.
         texts: Queries in words.
         encoder: As for `questions`.
+
+    Raises:
+        InputError: The encoder that words are translated with is not here.
     """
     translator = _translator(loaded, encoder)
     plain = loaded.model.encode_texts(list(texts))
@@ -199,7 +202,7 @@ def searched_vectors(
     for text, vector in zip(texts, plain, strict=True):
         try:
             found.append(_vector(loaded, translator.translate(text)))
-        except InputError:
+        except NothingAskedError:
             found.append(vector)
     return found
 

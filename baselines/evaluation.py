@@ -110,12 +110,12 @@ def evaluate(
     loaded = open_run(root, name)
     corpus = _of_sensors(read_documents(dataset, "corpus", _COLUMNS), loaded)
     train = _of_sensors(read_documents(dataset, "train", FACT_COLUMNS), loaded)
+    notes: list[str] = []
     rankers = [
-        *_rankers(root, loaded, name, corpus, queries, shown),
+        *_rankers(root, loaded, name, corpus, queries, shown, notes.append),
         ProbabilityRanker(LABEL_FREQUENCY, None, label_frequency(train, corpus)),
         ProbabilityRanker(SOURCE_SHORTCUT, None, source_shortcut(train, corpus)),
     ]
-    notes = []
     multilabel = _multilabel(root, loaded)
     if multilabel is None:
         notes.append(
@@ -124,7 +124,7 @@ def evaluate(
         )
     else:
         other = loaded if multilabel == name else open_run(root, multilabel)
-        rankers.extend(_rankers(root, other, MULTILABEL, corpus, queries, shown))
+        rankers.extend(_rankers(root, other, MULTILABEL, corpus, queries, shown, notes.append))
         notes.append(f"{MULTILABEL} is run {multilabel!r}")
     blocks = ground_blocks(corpus)
     notes.extend(_few_blocks(blocks))
@@ -206,8 +206,9 @@ def _rankers(
     documents: Documents,
     queries: tuple[Query, ...],
     progress: Progress,
+    note: Callable[[str], None],
 ) -> list[Ranker]:
-    """Return a run's ranking; for a run of vectors that of a search too."""
+    """Return a run's ranking; for a run of vectors that of a search too, where one is possible."""
     files = embed(root, loaded, progress=progress)
     recipe = loaded.config.recipe_name
     made = partial(FileRanker, recipe=recipe, files=files, order=order_in(files, documents))
@@ -223,10 +224,11 @@ def _rankers(
         return [
             made(shown_as, of_part=partial(ConceptRanker, shown_as, recipe, asked=queried)),
         ]
-    rankings = {
-        shown_as: by_query(loaded.model.encode_texts(texts)),
-        f"{shown_as}{SEARCH}": by_query(searched_vectors(loaded, texts)),
-    }
+    rankings = {shown_as: by_query(loaded.model.encode_texts(texts))}
+    try:
+        rankings[f"{shown_as}{SEARCH}"] = by_query(searched_vectors(loaded, texts))
+    except InputError as error:
+        note(f"{shown_as}{SEARCH} is left out: {error}")
     return [
         made(name, of_part=partial(VectorRanker, name, recipe, texts=vectors))
         for name, vectors in rankings.items()

@@ -26,6 +26,7 @@ Score = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 _SPARSE = 0.25
 #: More threads than this wait for memory, not for a core.
 _MOST_THREADS = 4
+_ALONE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,13 @@ def scan(
     tasks = [(number, block) for number, file in enumerate(files) for block in file.blocks]
     workers = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     try:
-        # Each thread has a block; threads of the matrix product's own would only wait for them.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        # Each thread has a block; threads of the matrix product's own would only wait for them. The
+        # limit holds for the process and is taken back: one scan at a time, which uses all cores.
+        with (
+            _ALONE,
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(workers) as pool,
+        ):
             return _named(files, list(pool.map(best_of, tasks)), top)
     finally:
         for file in files:

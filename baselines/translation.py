@@ -74,6 +74,10 @@ class Reading:
         return ("not " if self.absent else "") + " or ".join(self.classes)
 
 
+class NothingAskedError(InputError):
+    """A text names nothing to look for."""
+
+
 #: A reading with its (12,) weights.
 _Row = tuple[Reading, NDArray[np.float64]]
 
@@ -321,7 +325,7 @@ def _request(text: str, meanings: Sequence[_Meaning], ignored: tuple[Ignored, ..
     if not asked and not excluded:
         reasons = "; ".join(dict.fromkeys(f"{words.words}: {words.why}" for words in left))
         why = f" ({reasons})" if reasons else ""
-        raise InputError(f"search text {text!r} names nothing to look for{why}")
+        raise NothingAskedError(f"search text {text!r} names nothing to look for{why}")
     rows = [row for reading, row in asked if reading.classes]
     if not rows and not excluded:
         rows = [row for _, row in asked]

@@ -196,7 +196,7 @@ def _crops(root: Path, sensor: str, wanted: Sequence[str], side: int) -> NDArray
             if images is None:
                 images = np.zeros((len(wanted), len(split.layout.bands), side, side), np.float16)
             for batch in split.batches():
-                rows = [place[name] for name in split.patch_id[batch.rows]]
+                rows = [place[name] for name in split.patch_id.take(batch.rows).to_pylist()]
                 first = (batch.images.shape[-1] - side) // 2
                 cut = batch.images[..., first : first + side, first : first + side]
                 images[rows] = standardised(cut, expected)

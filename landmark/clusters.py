@@ -29,7 +29,7 @@ LOST_S = 15.0
 FORGET_S = 30.0
 #: Times each job may be asked for again; beyond, something is wrong that waiting does not mend.
 ASKED_AGAIN = 10
-#: Seconds without any worker after which, and again after as many, it is said that none has come.
+#: Seconds without any worker after which, and again after as many, it is said that there is none.
 SILENT_S = 300.0
 
 
@@ -132,6 +132,7 @@ class JobWatch:
         """Watch a dask-jobqueue cluster that shall have so many jobs; their logs lie in `logs`."""
         self._logs = logs or "log_directory, once the cluster file's options name one"
         self._silent = 0.0
+        self._there = False
         self._batch = batch
         self._jobs = jobs
         self._note = note
@@ -194,6 +195,7 @@ class JobWatch:
             elapsed: Seconds since the last call.
         """
         here = {str(w["name"]) for w in self._batch.scheduler_info["workers"].values()}
+        self._there = bool(here)
         lost = []
         for name, spec in list(self._batch.worker_spec.items()):
             if here & worker_names(name, spec):
@@ -207,19 +209,19 @@ class JobWatch:
         return lost
 
     def tell_silence(self, elapsed: float) -> None:
-        """Say so where no worker has ever signed in for long: dask cannot tell why.
+        """Say so where there has been no worker for long: dask cannot tell why.
 
         Jobs may wait in the queue, or each may have died before its worker began.
 
         Args:
             elapsed: Seconds since the last call.
         """
-        self._silent = 0.0 if self._seen else self._silent + elapsed
+        self._silent = 0.0 if self._there else self._silent + elapsed
         if self._silent < SILENT_S:
             return
         self._silent = 0.0
         self._note(
-            f"for {SILENT_S / 60:.0f} minutes no worker has signed in: the jobs wait in the queue "
+            f"for {SILENT_S / 60:.0f} minutes there has been no worker: the jobs wait in the queue "
             f"(squeue, qstat), or died at their start (logs: {self._logs})"
         )
 

@@ -40,6 +40,8 @@ _MAX_BLOCK_BYTES = 64 << 20
 _MAX_STRIP_BYTES = 4 << 20
 #: Uncompressed strips one after the other are read as one where an image is no larger than this.
 _JOINED_BYTES = 1 << 18
+#: Rows of a strip, where the image is one strip (TIFF 6.0, section 8).
+_ALL_ROWS = 2**32 - 1
 _MAX_SAMPLES = 64
 #: Headers that are remembered, and the bytes of the largest: half a megabyte at most.
 _REMEMBERED, _REMEMBERED_BYTES = 64, 4096
@@ -145,6 +147,8 @@ def _image(rest: tuple[tuple[int, int, bytes], ...]) -> BlockImage:
     if (predictor, dtype.kind) not in _PREDICTORS:
         raise LayoutError(f"predictor {predictor} of {dtype}")
     tiled = _TILE_WIDTH in tags.values
+    if not tiled and compression != NONE and _rows_beyond(tags):
+        raise LayoutError("a compressed strip that may be filled up beyond the image")
     offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
     image = BlockImage(
         grid=_grid(tags, tiled=tiled),
@@ -180,6 +184,11 @@ def _grid(tags: Tags, *, tiled: bool) -> BlockGrid:
     return BlockGrid(width, height, block_width, block_height)
 
 
+def _rows_beyond(tags: Tags) -> bool:
+    """Return whether strips are said to have more rows than the image, but not "all"."""
+    return tags.number(_HEIGHT) < tags.number(_STRIP_HEIGHT, _ALL_ROWS) < _ALL_ROWS
+
+
 def _with_strips(image: BlockImage) -> BlockImage:
     """Return an image of strips, as few as possible: a small image stored as it is has but one.
 
@@ -196,6 +205,9 @@ def _with_strips(image: BlockImage) -> BlockImage:
     least *= len(counts) // down
     if any(0 < count < wanted for count, wanted in zip(counts, least, strict=True)):
         raise LayoutError("uncompressed strips of too few bytes")
+    # Counts of padded strips may go on beyond the end of the file: only the rows there are count.
+    sizes = np.where(image.counts > 0, np.array(least, np.uint64), np.uint64(0))
+    image = replace(image, counts=sizes)
     ends = [start + wanted for start, wanted in zip(offsets, least, strict=True)]
     whole = sum(least)
     if len(counts) != down or whole > _JOINED_BYTES or 0 in offsets or ends[:-1] != offsets[1:]:

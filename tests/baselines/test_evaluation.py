@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ir_measures import AP, Rprec, nDCG
 
-from baselines import evaluation
+from baselines import concept_queries, evaluation
 from baselines.documents import read_documents
 from baselines.embedding import align, embed
 from baselines.evaluation import EvaluationResult, EvaluationRow, evaluate, read_evaluation
@@ -267,6 +267,24 @@ def test_a_text_that_search_refuses_is_asked_as_it_stands(tiny: tuple[Dataset, F
     asked = {"sensor": "s2", "class_name": "Water", "metric": "map"}
     values = [one(result, run=run, **asked).value for run in ("clip", "clip:search")]
     assert values[0] == values[1]
+
+
+def test_without_the_encoder_of_translations_the_search_row_is_left_out(
+    tiny: tuple[Dataset, FakeRuns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise InputError(f"text model {name} is not here")
+
+    monkeypatch.setattr(concept_queries, "open_text_encoder", missing)
+    dataset, runs = tiny
+    query = {"id": "n", "text": "ponds", "kind": "single", "classes": ["Water"]}
+    write_queries(dataset, [query])
+    result = evaluate(dataset.root, open_run=runs)
+    assert "clip:search" not in {row.run for row in result.rows}
+    assert any(
+        note.startswith("clip:search is left out: ") and "is not here" in note
+        for note in result.notes
+    )
 
 
 def test_a_run_that_is_given_classes_has_no_search_row(tiny: tuple[Dataset, FakeRuns]) -> None:

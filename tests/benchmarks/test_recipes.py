@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.queries import Query
-from benchmarks import recipes_answering, recipes_cells
+from benchmarks import recipes_answering, recipes_cells, recipes_corpus
 from benchmarks.recipes import Part, Plan, run
 from benchmarks.recipes_answering import label_set_beliefs
 from benchmarks.recipes_cells import Cells, OutOfTimeError
-from benchmarks.recipes_corpus import SENSORS, Corpus, Patches
+from benchmarks.recipes_corpus import SENSORS, SPLITS, Corpus, Patches
 from benchmarks.recipes_measuring import (
     Judged,
     average_precisions,
@@ -27,9 +27,11 @@ from benchmarks.recipes_measuring import (
 from benchmarks.recipes_report import write_report
 from benchmarks.recipes_rows import verdict
 from benchmarks.recipes_training import train
+from landmark.grid import PIXELS
 from landmark.taxonomy import ALL_MASK, mask_of
 from tests.baselines.learnable import WordEncoder
 from tests.baselines.plain_metrics import average_precision, ndcg
+from tests.baselines.tiny_dataset import make_dataset, random_patches
 
 GALLERIES = st.integers(1, 12).flatmap(
     lambda n: st.tuples(
@@ -51,6 +53,18 @@ def test_a_resampled_gallery_scores_as_one_whose_patches_are_repeated(drawn) -> 
         found = gains(order, grades, copies[None].astype(np.int16), depth)[0]
         wanted = ndcg(np.repeat(grades[order], copies[order]), depth)
         assert found == pytest.approx(wanted, nan_ok=True)
+
+
+def test_crops_lie_in_the_order_asked_for(tmp_path: Path) -> None:
+    patches = {split: random_patches(9, split, seed) for seed, split in enumerate(SPLITS)}
+    dataset = make_dataset(tmp_path, patches)
+    own = [patch for part in patches.values() for patch in part if patch.sensor == "s2"][::-1]
+    images = recipes_corpus._crops(dataset.root, "s2", [patch.patch_id for patch in own], PIXELS)
+    # A patch says its labels in the first pixels: 1 or 1001, where all others are 500.
+    carried = images[:, 0, 0, :12] > images[:, 0, 5, 5, None]
+    np.testing.assert_array_equal(
+        carried, [[patch.label_mask >> bit & 1 for bit in range(12)] for patch in own]
+    )
 
 
 def test_a_constant_lead_has_an_interval_of_no_width() -> None:

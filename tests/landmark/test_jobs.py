@@ -135,13 +135,18 @@ def test_jobs_of_which_no_worker_comes_are_spoken_of_again_and_again() -> None:
         watch.lost_jobs(step)
         watch.tell_silence(step)
     assert len(said) == 2
-    assert "no worker has signed in" in said[0]
+    assert "there has been no worker" in said[0]
     assert "logs: logs" in said[0]
     batch.live("a")
     for _ in range(4):
         watch.lost_jobs(step)
         watch.tell_silence(step)
     assert len(said) == 2  # one came: the others may wait as long as they have to
+    batch.live()
+    for _ in range(2):
+        watch.lost_jobs(step)
+        watch.tell_silence(step)
+    assert len(said) == 3  # it left, and what was asked for in its place has not come
 
 
 def test_a_refusal_comes_home_as_it_was() -> None:

@@ -21,14 +21,18 @@ from landmark.cog.layouts import read_image
 from landmark.subfiles import subfile_path
 
 SIDE = 60
-OFFSETS, COUNTS = 273, 279
+OFFSETS, ROWS, COUNTS = 273, 278, 279
 
 
-def write_strips(path: Path, **options: Any) -> NDArray[np.uint16]:
-    """Write 60 x 60 px in strips of 32 and 28 rows."""
-    pixels = np.random.default_rng(5).integers(1, 9999, (SIDE, SIDE), np.uint16)
+def write_strips(
+    path: Path, pixels: NDArray[np.uint16] | None = None, **options: Any
+) -> NDArray[np.uint16]:
+    """Write a square image, by default 60 x 60 px, in strips of (by default) 32 and 28 rows."""
+    if pixels is None:
+        pixels = np.random.default_rng(5).integers(1, 9999, (SIDE, SIDE), np.uint16)
     profile: dict[str, Any] = {
-        "driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": "uint16",
+        "driver": "GTiff", "width": len(pixels), "height": len(pixels), "count": 1,
+        "dtype": "uint16",
         "crs": "EPSG:32633", "transform": Affine(10, 0, 5, 0, -10, 7), "blockysize": 32,
     } | options  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:
@@ -53,18 +57,18 @@ def set_numbers(path: Path, tag: int, *numbers: int) -> None:
     path.write_bytes(data)
 
 
-def read(path: str) -> tuple[NDArray[Any], dict[int, str], int]:
+def read(path: str, side: int = SIDE) -> tuple[NDArray[Any], dict[int, str], int]:
     """Return the pixels, the failures, and the number of blocks."""
     with DiskFile(path) as file:
         image = read_image(file.head)
-        plane = empty_planes(image.grid, [(0, 0)], SIDE, 0, image.dtype)
-        (failed,) = read_windows([Wanted(file, image, Windows([(0, 0)], SIDE, {0: plane}))], 1)
+        plane = empty_planes(image.grid, [(0, 0)], side, 0, image.dtype)
+        (failed,) = read_windows([Wanted(file, image, Windows([(0, 0)], side, {0: plane}))], 1)
         return plane[0], failed, image.offsets.size
 
 
 def check(path: Path, pixels: NDArray[np.uint16]) -> int:
     """Compare with what was written and with GDAL; return the number of blocks."""
-    found, failed, blocks = read(str(path))
+    found, failed, blocks = read(str(path), len(pixels))
     assert failed == {}
     np.testing.assert_array_equal(found, pixels)
     with rasterio.open(path) as file:
@@ -106,6 +110,22 @@ def test_a_last_strip_that_is_filled_up(compress: str, tmp_path: Path) -> None:
     check(path, pixels)
 
 
+@pytest.mark.parametrize("rows", [500, 64], ids=["one strip", "last strip as long as the others"])
+def test_byte_counts_that_go_beyond_the_file(rows: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(5).integers(1, 9999, (500, 500), np.uint16)
+    write_strips(path, pixels, blockysize=rows)
+    strips = -(-500 // rows)
+    stated = [500_512] if rows == 500 else [rows * 1000] * strips
+    set_numbers(path, COUNTS, *stated)
+    table = 4 * strips if strips > 1 else 0  # of offsets; pixels come after it
+    places = path.stat().st_size + table + 1000 * np.arange(0, 500, rows)
+    set_numbers(path, OFFSETS, *places.tolist())
+    with path.open("ab") as file:
+        file.write(pixels.tobytes())
+    check(path, pixels)
+
+
 @pytest.mark.parametrize(
     "counts", [(0, 28 * 120), (32 * 120, 28 * 120 - 1)], ids=["none stated", "too few"]
 )
@@ -116,6 +136,18 @@ def test_byte_counts_that_gdal_mends_are_left_to_it(
     write_strips(path)
     set_numbers(path, COUNTS, *counts)
     with DiskFile(str(path)) as file, pytest.raises(LayoutError, match="strips"):
+        read_image(file.head)
+
+
+@pytest.mark.parametrize("compress", ["deflate", "zstd", "lzw"])
+def test_a_strip_of_more_rows_than_the_image_is_left_to_gdal(compress: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write_strips(path, blockysize=SIDE, compress=compress)
+    assert read(str(path))[2] == 1
+    set_numbers(path, ROWS, 2**32 - 1)  # all rows: no more than the image has
+    assert read(str(path))[2] == 1
+    set_numbers(path, ROWS, 64)
+    with DiskFile(str(path)) as file, pytest.raises(LayoutError, match="filled up"):
         read_image(file.head)
 
 
