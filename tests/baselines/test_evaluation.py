@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from ir_measures import AP, Rprec, nDCG
 
-from baselines import concept_queries, evaluation
+from baselines import evaluation
 from baselines.documents import read_documents
 from baselines.embedding import align, embed
 from baselines.evaluation import EvaluationResult, EvaluationRow, evaluate, read_evaluation
-from baselines.filters import Filters
 from baselines.headline import headline
 from baselines.metrics import random_average_precision
 from baselines.queries import read_queries
-from baselines.search import search
 from landmark.dataset import Dataset
 from landmark.errors import InputError, LandmarkError
 from landmark.taxonomy import ALL_MASK, CLASSES, bit
@@ -237,60 +235,6 @@ def test_negated_queries_need_the_class_to_be_known_absent(
     # Classes: log p(Water) + log(1 - p(Crops)) puts a before c only by name.
     row = one(result, run="clip", sensor="s2", queries="negation", metric="map")
     assert row.value == 1.0
-
-
-def test_the_search_row_is_the_order_that_search_gives(
-    tiny: tuple[Dataset, FakeRuns],
-) -> None:
-    dataset, runs = tiny
-    query = {"id": "n", "text": "water without crops", "kind": "negation"}
-    write_queries(dataset, [{**query, "classes": ["Water"], "absent": ["Crops"]}])
-    result = evaluate(dataset.root, open_run=runs)
-    asked = {"sensor": "s2", "queries": "negation", "metric": "map"}
-    found = search(dataset.root, query["text"], filters=Filters("s2"), top=100, open_run=runs).rows
-    relevant = np.array([{"Water"} <= set(h.labels) and "Crops" not in h.labels for h in found])
-    ranks = np.flatnonzero(relevant) + 1
-    assert one(result, run="clip:search", **asked).value == pytest.approx(
-        np.mean(np.arange(1, len(ranks) + 1) / ranks), abs=1e-6
-    )
-    typed = one(result, run="clip", **asked)
-    assert typed.value < one(result, run="clip:search", **asked).value
-    assert (typed.recipe, one(result, run="clip:search", **asked).recipe) == ("clip", "clip")
-
-
-def test_a_text_that_search_refuses_is_asked_as_it_stands(tiny: tuple[Dataset, FakeRuns]) -> None:
-    dataset, runs = tiny
-    with pytest.raises(InputError, match="names nothing"):
-        search(dataset.root, "without", open_run=runs)
-    write_queries(dataset, [{"id": "n", "text": "without", "kind": "single", "classes": ["Water"]}])
-    result = evaluate(dataset.root, open_run=runs)
-    asked = {"sensor": "s2", "class_name": "Water", "metric": "map"}
-    values = [one(result, run=run, **asked).value for run in ("clip", "clip:search")]
-    assert values[0] == values[1]
-
-
-def test_without_the_encoder_of_translations_the_search_row_is_left_out(
-    tiny: tuple[Dataset, FakeRuns], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(name: str) -> None:
-        raise InputError(f"text model {name} is not here")
-
-    monkeypatch.setattr(concept_queries, "open_text_encoder", missing)
-    dataset, runs = tiny
-    query = {"id": "n", "text": "ponds", "kind": "single", "classes": ["Water"]}
-    write_queries(dataset, [query])
-    result = evaluate(dataset.root, open_run=runs)
-    assert "clip:search" not in {row.run for row in result.rows}
-    assert any(
-        note.startswith("clip:search is left out: ") and "is not here" in note
-        for note in result.notes
-    )
-
-
-def test_a_run_that_is_given_classes_has_no_search_row(tiny: tuple[Dataset, FakeRuns]) -> None:
-    dataset, _ = tiny
-    result = evaluate(dataset.root, open_run=FakeRuns(dataset.root, {"clip": "classes"}))
-    assert "clip:search" not in {row.run for row in result.rows}
 
 
 def test_a_multilabel_run_is_the_fourth_reference(
