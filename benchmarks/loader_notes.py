@@ -23,7 +23,9 @@ values), spreading and casting 60 us (20 us of arithmetic; the rest is writing 0
 checksum 12 us, Python 7 us, finding the frame 4 us.
 
 Mapped raw pixels (`hf-map`, `arrow-ipc`) need no decoding and take three times the bytes; without
-workers they are level or ahead: three runs of this benchmark gave 1.18, 1.14 and 0.83 for `hf-map`.
+workers they are level or ahead. Medians differ from run to run as the memory of the machine is used
+by others: over five runs `hf-map` came to 0.83 to 1.18, WebDataset to 3.6 to 4.5 and the strongest
+HDF5 to 2.6 to 3.4; the run of most rounds is the one above.
 
 The rows of `shuffled-w2` are of an earlier run, whose peers cast into torch's own memory.
 
