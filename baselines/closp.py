@@ -146,7 +146,11 @@ class Closp(nn.Module):
             self.projections[sensor] = nn.Linear(features, self.config.dim)
 
     def complete(self) -> None:
-        """Build the image side and load the state, where that was put off."""
+        """Build the image side and load the state, where that was put off.
+
+        Raises:
+            LandmarkError: The state is damaged or of another model.
+        """
         if self._load is None:
             return
         device = self._device()

@@ -197,13 +197,12 @@ def searched_vectors(
         InputError: The encoder that words are translated with is not here.
     """
     translator = _translator(loaded, encoder)
-    plain = loaded.model.encode_texts(list(texts))
     found = []
-    for text, vector in zip(texts, plain, strict=True):
+    for text in texts:
         try:
             found.append(_vector(loaded, translator.translate(text)))
         except NothingAskedError:
-            found.append(vector)
+            found.append(loaded.model.encode_texts([text])[0])
     return found
 
 

@@ -73,7 +73,7 @@ def require_tool() -> Callable[[str, str], Path]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Say what `-n auto` means: a process per processor this one may use, as memory allows."""
+    """Say what `-n auto` means: a process per processor this one may use, at most eight."""
     return min(len(os.sched_getaffinity(0)), 8)
 
 

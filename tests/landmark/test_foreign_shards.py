@@ -109,7 +109,8 @@ def test_arbitrary_page_bytes_never_crash_the_offset_finder(
     known = np.array(lengths, np.uint32)
     offsets = value_offsets(page, column, known)
     if offsets is not None:
-        assert all(start + length <= len(page) for start, length in zip(offsets, lengths))  # noqa: B905
+        ends = [start + length for start, length in zip(offsets, lengths, strict=True)]
+        assert all(end <= len(page) for end in ends)
 
 
 def test_lengths_that_lie_give_no_offsets(shard: Path) -> None:
