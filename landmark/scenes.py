@@ -39,7 +39,7 @@ class SourceGrid:
         transform: Affine (a, b, c, d, e, f).
         width: Columns.
         height: Rows.
-        block: Edge of the blocks the file is stored in, pixels; 0 where that is not known.
+        block: Edge of the tiles the file is stored in, pixels; 0 for strips, or not known.
     """
 
     epsg: int
