@@ -27,8 +27,6 @@ workers they are level or ahead. Medians differ from run to run as the memory of
 by others: over five runs `hf-map` came to 0.83 to 1.18, WebDataset to 3.6 to 4.5 and the strongest
 HDF5 to 2.6 to 3.4; the run of most rounds is the one above.
 
-The rows of `shuffled-w2` are of an earlier run, whose peers cast into torch's own memory.
-
 MosaicML's data set is made anew for each epoch without workers, 40 ms each time; made once and kept
 it was not faster (medians of ten epochs: 0.73 ms of CPU a sample made anew, 0.85 ms kept), nor with
 four times the samples an epoch (0.75 ms with 512, 0.70 ms with 2,048).
