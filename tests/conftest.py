@@ -16,6 +16,8 @@ import hypothesis
 import pytest
 import pytest_socket
 
+from landmark.throttle import shared_throttle
+
 # Before anything imports numpy or torch, and for the commands that tests start: on tiny arrays
 # more threads only wait for each other, and two test processes share the processors.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -51,6 +53,13 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _whole_allowance() -> Iterator[None]:
+    """Give back what a job of several processes left to this one: tests run in any order."""
+    yield
+    shared_throttle().divide(1)
 
 
 @pytest.fixture(scope="session")

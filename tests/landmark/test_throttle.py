@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import threading
 
 import pytest
@@ -140,17 +141,15 @@ def test_wrong_rates_are_refused(text: str) -> None:
 
 
 def test_the_shared_throttle_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A cache of its own: readers of this process keep the one they have.
+    made = functools.cache(throttle.shared_throttle.__wrapped__)
     monkeypatch.setenv("LANDMARK_RATES", "a.example=4")
     monkeypatch.setenv("LANDMARK_PROCESSES", "4")
-    throttle.shared_throttle.cache_clear()
-    try:
-        shared = throttle.shared_throttle()
-        assert shared is throttle.shared_throttle()
-        assert shared.take(URL) == 0.0
-        assert shared.take(URL) == pytest.approx(1.0, abs=0.1)
-        throttle.shared_throttle.cache_clear()
-        monkeypatch.setenv("LANDMARK_PROCESSES", "many")
-        with pytest.raises(InputError, match="LANDMARK_PROCESSES"):
-            throttle.shared_throttle()
-    finally:
-        throttle.shared_throttle.cache_clear()
+    shared = made()
+    assert shared is made()
+    assert shared.take(URL) == 0.0
+    assert shared.take(URL) == pytest.approx(1.0, abs=0.1)
+    made.cache_clear()
+    monkeypatch.setenv("LANDMARK_PROCESSES", "many")
+    with pytest.raises(InputError, match="LANDMARK_PROCESSES"):
+        made()
