@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.dataset import Dataset
+from landmark.digits import whole_number
 from landmark.errors import InputError
 
 FILE = "published.tsv"
@@ -27,9 +28,10 @@ def read_grades(dataset: Dataset) -> Grades:
     grades: Grades = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         parts = line.split("\t")
-        if len(parts) != 4 or not parts[3].lstrip("-").isdigit():
+        grade = whole_number(parts[3].removeprefix("-")) if len(parts) == 4 else None
+        if grade is None:
             raise InputError(f"{path}, line {number}: is damaged; run `landmark harmonize` again")
-        grades.setdefault(parts[0], {})[parts[2]] = int(parts[3])
+        grades.setdefault(parts[0], {})[parts[2]] = -grade if parts[3][0] == "-" else grade
     return grades
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark.digits import whole_number
 from landmark.errors import InputError
 from landmark.taxonomy import CLASSES, mask_of
 
@@ -88,8 +89,8 @@ class Crosswalk:
         spell the same classes differently.
         """
         text = name.strip()
-        if text.isascii() and text.isdigit() and len(text) <= 9:
-            return int(text) if int(text) in self.codes() else None
+        if (code := whole_number(text)) is not None:
+            return code if code in self.codes() else None
         wanted = _plain(text)
         return next((row.code for row in self.rows if _plain(row.name) == wanted), None)
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from landmark.digits import whole_number
 from landmark.errors import InputError
 
 #: Requests per second of all our processes together, where an operator states a limit or is known
@@ -204,9 +205,9 @@ def stated_processes() -> int | None:
     text = os.environ.get(PROCESSES_VARIABLE, "")
     if not text:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (processes := whole_number(text)):
         raise InputError(f"{PROCESSES_VARIABLE}: {text!r} is no whole number from 1")
-    return int(text)
+    return processes
 
 
 def parse_rates(text: str) -> dict[str, float]:

@@ -20,6 +20,7 @@ from landmark.archive_settings import NominalPlace
 from landmark.archives.about import About
 from landmark.archives.reading import ArchiveImage, Request, refuse_repeats, settle_offset, spread
 from landmark.archives.tiles import SAMPLES
+from landmark.digits import whole_number
 from landmark.errors import InputError
 from landmark.grid import SIZE_M
 from landmark.manifest import S2_BANDS
@@ -140,8 +141,8 @@ def _tile(request: Request, file: str, group: str, node: Any, fold: Any) -> _Til
             raise InputError(f"{origin}: {name} has shape {own}, not rows x columns x 12")
     if hdf5.shape_of(node["mask"])[:2] != shape[:2]:
         raise InputError(f"{origin}: mask and images differ in size")
-    if isinstance(fold, str) and fold.isdigit():
-        fold = int(fold)
+    if isinstance(fold, str) and (number := whole_number(fold)) is not None:
+        fold = number
     if fold != _TEST_FOLD and not (isinstance(fold, int) and 0 <= fold <= 4):
         raise InputError(f"{origin}: fold is {fold!r}, not 0..4 or {_TEST_FOLD!r}")
     comments = hdf5.attribute(node["post_fire"], "comments")

@@ -34,6 +34,7 @@ from landmark.archives.reading import (
     spread,
 )
 from landmark.archives.tiles import SAMPLES, sample_values
+from landmark.digits import whole_number
 from landmark.errors import InputError
 from landmark.manifest import S2_BANDS
 from landmark.pixels import read_header
@@ -147,12 +148,12 @@ def _listed(request: Request, sensor: str, name: str) -> Iterator[_Entry]:
         if not isinstance(series, dict) or not isinstance(series.get("folder"), str):
             raise InputError(f"{origin}: states no folder")
         _safe(series["folder"], origin)
-        numbers = sorted((k for k in series if k.isdigit()), key=int)
+        numbers = sorted((k for k in series if whole_number(k) is not None), key=int)
         if isinstance(series.get("count"), int) and series["count"] > len(numbers):
             raise InputError(
                 f"{origin}: count is {series['count']}, but it lists {len(numbers)} images"
             )
-        unknown = sorted(k for k in series if not k.isdigit() and k not in _KNOWN_KEYS)
+        unknown = sorted(k for k in series if k not in numbers and k not in _KNOWN_KEYS)
         if unknown:
             request.note(f"{origin}: key {unknown[0]!r} is not known; it is not read")
         entries = [

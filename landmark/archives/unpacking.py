@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from landmark.archives.containers import Zip
+from landmark.digits import whole_number
 from landmark.errors import InputError
 from landmark.progress import Progress
 
@@ -77,8 +78,8 @@ def _remove_unfinished(target: Path) -> None:
     """Remove what processes of this machine that no longer live have left half unpacked."""
     own = f"{target.name}{_PART}{socket.gethostname()}-"
     for part in target.parent.glob(f"{glob.escape(own)}*"):
-        pid = part.name.removeprefix(own).partition("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
+        pid = whole_number(part.name.removeprefix(own).partition("-")[0])
+        if pid is not None and not _is_alive(pid):
             shutil.rmtree(part, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ from landmark.cog.faults import (
     ReadError,
     RefusedError,
 )
+from landmark.digits import whole_number
 from landmark.signing import Signed, Signer
 from landmark.throttle import Throttle, host_of, retry_after, shared_throttle
 
@@ -250,7 +251,7 @@ class HttpClient:
     ) -> tuple[bytes, int | None]:
         """Take a part of a whole file that came although a part was asked for."""
         text = response.headers.get("Content-Length", "")
-        total = int(text) if text.isascii() and text.isdigit() else None
+        total = whole_number(text)
         if start > self.rules.skip_bytes:
             raise RefusedError("the server ignores byte ranges; copy the file nearer first")
         end = stop if total is None else min(stop, total)

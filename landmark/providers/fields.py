@@ -10,6 +10,7 @@ import math
 import re
 from typing import Any
 
+from landmark.digits import whole_number
 from landmark.errors import InputError
 from landmark.stac_items import Item, parse_moment
 
@@ -32,8 +33,8 @@ def stated_epsg(item: Item, asset: dict[str, Any]) -> int | None:
     for values in (asset, item["properties"]):
         for name in ("proj:code", "proj:epsg"):
             text = str(values.get(name) or "").upper().removeprefix("EPSG:")
-            if text.isdigit() and int(text) > 0:
-                return int(text)
+            if code := whole_number(text):
+                return code
     return None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landmark.errors import InputError
@@ -244,6 +244,7 @@ FIELDS = (
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), plain), st.sampled_from(["generic", "cdse"]))
+@example({"proj:code": "²"}, "generic")
 def test_whatever_a_property_holds_is_read_or_refused_in_one_line(
     properties: dict[str, Any], whose: str
 ) -> None:
