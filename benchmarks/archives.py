@@ -53,7 +53,7 @@ from benchmarks.recording import (
 from landmark import plan
 from landmark.codec import encode_image, frame_xxh3
 from landmark.cog.files import DiskFile
-from landmark.cog.layouts import read_image
+from landmark.cog.images import read_image
 from landmark.dataset import Dataset
 from landmark.fetching import FetchOptions, fetch
 from landmark.manifest import Catalog, Manifest, Sentinel1, Sentinel2
@@ -314,7 +314,7 @@ def _pixel_offsets(sample: dict[str, pa.Table], archive: Path) -> dict[str, int]
     found = {}
     for href in _hrefs(sample):
         with DiskFile(f"{archive}/{href}") as file:
-            (found[href],) = read_image(file.head).offsets.tolist()
+            (found[href],) = read_image(file.head).blocks.offsets.tolist()
     return found
 
 

@@ -30,7 +30,7 @@ from benchmarks.recording import (
 )
 from landmark.cog.blocks import needed_blocks
 from landmark.cog.files import DiskFile
-from landmark.cog.layouts import read_image
+from landmark.cog.images import read_image
 
 VERSIONS = ("rasterio", "numpy", "imagecodecs", "urllib3", "odc-stac")
 Cells = list[tuple[int, int]]
@@ -72,7 +72,7 @@ def needed(local: scenes.BenchScene, cells: Cells) -> tuple[int, int]:
     for band in scenes.S2_BANDS:
         side = 1200 // scenes.S2_RESOLUTION[band]
         with DiskFile(local.href(band)) as file:
-            image = read_image(file.head)
+            image = read_image(file.head).blocks
         corners = [(row * side, column * side) for column, row in cells]
         found = list(needed_blocks(image.grid, corners, side))
         blocks += len(found)

@@ -16,7 +16,7 @@ from landmark.cog.engine import Wanted, read_windows
 from landmark.cog.faults import Patience
 from landmark.cog.files import ByteFile, DiskFile, HttpFile
 from landmark.cog.headers import LayoutError
-from landmark.cog.layouts import BlockImage, read_image
+from landmark.cog.images import PlacedImage, read_image
 from landmark.errors import InputError, LandmarkError
 from landmark.gdal_windows import check_dtype, read_cuts
 from landmark.grid import Frame
@@ -42,7 +42,7 @@ class BandFile:
     name: str
     sign: Callable[[], Signed] | None = None
     file: ByteFile | None = None
-    image: BlockImage | None = None
+    image: PlacedImage | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ def _share_out(
         file, image = first.file.file, first.file.image
         assert file is not None
         assert image is not None
-        places = [corner(frame, side, image.epsg, image.transform) for frame in frames]
+        blocks = image.blocks
+        places = [corner(frame, side, blocks.epsg, image.transform) for frame in frames]
         on_grid = [index for index, place in enumerate(places) if place is not None]
         off_grid = [index for index, place in enumerate(places) if place is None]
         corners = [place for place in places if place is not None]
@@ -195,11 +196,11 @@ def _share_out(
             others.update(dict.fromkeys(numbers, off_grid))
         bands = {number: opened[number].band.asset.index - 1 for number in numbers}
         planes = {
-            sample: empty_planes(image.grid, corners, side, first.band.fill, image.dtype)
+            sample: empty_planes(blocks.grid, corners, side, first.band.fill, blocks.dtype)
             for sample in set(bands.values())
         }
         windows = Windows(corners, side, planes)
-        parts.append(_Part(Wanted(file, image, windows), on_grid, bands))
+        parts.append(_Part(Wanted(file, blocks, windows), on_grid, bands))
     return parts, others
 
 
@@ -215,9 +216,9 @@ def _through_gdal(
 
 
 def _check(band: Band, opened: BandFile) -> None:
-    image = opened.image
-    if image is None:
+    if opened.image is None:
         return  # GDAL's windows check what they open
+    image = opened.image.blocks
     if band.asset.index > image.samples:
         raise InputError(
             f"{opened.name}: holds {image.samples} bands, none of index {band.asset.index}"

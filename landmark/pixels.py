@@ -79,13 +79,14 @@ def read_header(
     with contextlib.ExitStack() as stack:
         opened = open_file(path, access_for(signer), stack)
         if opened.image is not None:
-            blocks = opened.image.grid
+            blocks, transform = opened.image
+            grid_ = blocks.grid
             return SourceGrid(
-                opened.image.epsg,
-                opened.image.transform,
-                blocks.width,
-                blocks.height,
-                max(blocks.block_width, blocks.block_height) if opened.image.tiled else 0,
+                blocks.epsg,
+                transform,
+                grid_.width,
+                grid_.height,
+                max(grid_.block_width, grid_.block_height) if blocks.tiled else 0,
             )
         signed = Signed(path) if opened.sign is None else opened.sign()
         source = stack.enter_context(open_signed(signed, path, grid))

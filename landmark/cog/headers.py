@@ -7,7 +7,7 @@ header may come from anybody, so every size is checked before it is used.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ _TYPES = {
 }  # fmt: skip
 _TEXT, _DOUBLE = 2, 12
 _UNSIGNED = (1, 3, 4, 7, 13, 16, 18)
+_CLASSIC_ENTRY = struct.Struct("<HHI4s")
 
 
 class LayoutError(Exception):
@@ -93,9 +94,9 @@ class Tags:
 class _Bytes:
     """The start of a file, extended by further reads where a header needs them."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, head: bytes) -> None:
         self._read = read
-        self._head = read(0, FIRST_BYTES)
+        self._head = head
 
     def get(self, start: int, size: int) -> bytes:
         """Return `size` bytes from `start`.
@@ -117,29 +118,38 @@ class _Bytes:
         return part
 
 
-def read_tags(read: Read) -> Tags:
+def stored_apart(directory: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield tag, first byte and size of values that a classic directory has elsewhere."""
+    for tag, kind, count, raw in _CLASSIC_ENTRY.iter_unpack(directory[2:]):
+        size = count * _TYPES[kind].itemsize if kind in _TYPES else 0
+        if size > len(raw):
+            yield tag, int.from_bytes(raw, "little"), size
+
+
+def read_tags(read: Read, head: bytes) -> Tags:
     """Read the first directory of a file.
 
     Args:
-        read: Reads parts of it; called once for most files.
+        read: Reads parts of it; not called for most files.
+        head: Its first `FIRST_BYTES`, or all it has.
 
     Raises:
         LayoutError: It is no little-endian TIFF, or its header is damaged.
     """
-    data = _Bytes(read)
+    data = _Bytes(read, head)
     magic = data.get(0, 8)
     if magic[:4] == b"II\x2a\x00":
-        head, entry, place = struct.Struct("<H"), struct.Struct("<HHI4s"), struct.Struct("<I")
+        number, entry, place = struct.Struct("<H"), _CLASSIC_ENTRY, struct.Struct("<I")
         (start,) = struct.unpack("<I", magic[4:8])
     elif magic == b"II\x2b\x00\x08\x00\x00\x00":
-        head, entry, place = struct.Struct("<Q"), struct.Struct("<HHQ8s"), struct.Struct("<Q")
+        number, entry, place = struct.Struct("<Q"), struct.Struct("<HHQ8s"), struct.Struct("<Q")
         (start,) = struct.unpack("<Q", data.get(8, 8))
     else:
         raise LayoutError("no little-endian TIFF")
-    (entries,) = head.unpack(data.get(start, head.size))
+    (entries,) = number.unpack(data.get(start, number.size))
     if not 0 < entries <= _MAX_TAGS:
         raise LayoutError(f"a directory of {entries} tags")
-    table = data.get(start + head.size, entries * entry.size)
+    table = data.get(start + number.size, entries * entry.size)
     values: dict[int, tuple[int, bytes]] = {}
     for tag, kind, count, raw in entry.iter_unpack(table):
         if kind not in _TYPES:

@@ -6,7 +6,6 @@ work", but "is this exactly the case that is tested equal to GDAL".
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark.cog.blocks import BlockGrid
-from landmark.cog.headers import LayoutError, Read, Tags, read_tags
+from landmark.cog.headers import LayoutError, Tags
 
 # Tag numbers: TIFF 6.0, GeoTIFF 1.1 (OGC 19-008), GDAL's own 42112 and 42113.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR = 266, 277, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _FORMAT = 322, 323, 324, 325, 339
 _STRIP_OFFSETS, _STRIP_HEIGHT, _STRIP_COUNTS = 273, 278, 279
-_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
+_SCALE, TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
 _GEO_KEYS, _GEO_TEXT, _NODATA = 34735, 34737, 42113
 
 # GeoKeys (OGC 19-008, annex B).
@@ -43,9 +42,11 @@ _JOINED_BYTES = 1 << 18
 #: Rows of a strip, where the image is one strip (TIFF 6.0, section 8).
 _ALL_ROWS = 2**32 - 1
 _MAX_SAMPLES = 64
-#: Headers that are remembered, and the bytes of the largest: half a megabyte at most.
-_REMEMBERED, _REMEMBERED_BYTES = 64, 4096
 _KINDS = {1: "u", 2: "i", 3: "f"}
+
+#: Affine (a, b, c, d, e, f); size of a pixel, across and up.
+Transform = tuple[float, float, float, float, float, float]
+Scale = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,6 @@ class BlockImage:
         predictor: TIFF code, one of the module's constants.
         nodata: Value the file states, or None. Fills blocks that are not stored.
         epsg: Code of the CRS.
-        transform: Affine (a, b, c, d, e, f).
         offsets: First byte of each block; 0 where it is not stored.
         counts: Bytes of each block; 0 where it is not stored.
     """
@@ -77,7 +77,6 @@ class BlockImage:
     predictor: int
     nodata: float | None
     epsg: int
-    transform: tuple[float, float, float, float, float, float]
     offsets: NDArray[np.uint64]
     counts: NDArray[np.uint64]
 
@@ -109,25 +108,13 @@ class BlockImage:
         return 0.0 if self.nodata is None else self.nodata
 
 
-def read_image(read: Read) -> BlockImage:
-    """Read the header of a file.
+def image_of(tags: Tags) -> BlockImage:
+    """Return an image by its tags.
 
     Raises:
         LayoutError: The file is not of a layout read here; the reason.
+        IndexError, ValueError, OverflowError: The tags are damaged.
     """
-    tags = read_tags(read)
-    try:
-        transform = _transform(tags)
-        rest = tuple((tag, *value) for tag, value in tags.values.items() if tag != _TIE_POINTS)
-        small = sum(len(raw) for _, _, raw in rest) <= _REMEMBERED_BYTES
-        return replace((_known_image if small else _image)(rest), transform=transform)
-    except (IndexError, ValueError, OverflowError) as error:
-        raise LayoutError(f"header not understood: {error}") from None
-
-
-def _image(rest: tuple[tuple[int, int, bytes], ...]) -> BlockImage:
-    """Return an image by its tags without its place: an archive's patches differ in that alone."""
-    tags = Tags({tag: (kind, raw) for tag, kind, raw in rest})
     if tags.number(_SUBFILE, 0) != 0:
         raise LayoutError("the first image is an overview or a mask")
     if tags.number(_PHOTOMETRIC) not in (1, 2):
@@ -160,7 +147,6 @@ def _image(rest: tuple[tuple[int, int, bytes], ...]) -> BlockImage:
         predictor=predictor,
         nodata=_nodata(tags, dtype),
         epsg=_epsg(tags),
-        transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
         offsets=_whole(tags.numbers(offsets)),
         counts=_whole(tags.numbers(counts)),
     )
@@ -217,8 +203,6 @@ def _with_strips(image: BlockImage) -> BlockImage:
     return replace(image, grid=grid, offsets=image.offsets[:1], counts=joined)
 
 
-_known_image = functools.lru_cache(_REMEMBERED)(_image)
-
 _PREDICTORS = {
     (PLAIN, "u"), (PLAIN, "i"), (PLAIN, "f"), (HORIZONTAL, "u"), (HORIZONTAL, "i"), (FLOATING, "f"),
 }  # fmt: skip
@@ -253,15 +237,29 @@ def _nodata(tags: Tags, dtype: np.dtype) -> float | None:
     return value
 
 
-def _transform(tags: Tags) -> tuple[float, float, float, float, float, float]:
+def scale_of(tags: Tags) -> Scale:
+    """Return the size of a pixel.
+
+    Raises:
+        LayoutError: The image lies on the ground in another way.
+    """
     if _TRANSFORMATION in tags.values:
         raise LayoutError("a transformation matrix")
-    scale, ties = tags.doubles(_SCALE), tags.doubles(_TIE_POINTS)
-    if len(scale) < 2 or len(ties) != 6:
-        raise LayoutError("no single tie point with a pixel size")
-    (across, up), (column, row, _, x, y, _) = scale[:2], ties
-    if not (across > 0 and up > 0 and all(map(math.isfinite, ties))):
+    scale = tags.doubles(_SCALE)
+    if len(scale) < 2 or not (scale[0] > 0 and scale[1] > 0):
         raise LayoutError("a pixel size that is not above zero")
+    return scale[0], scale[1]
+
+
+def transform_of(scale: Scale, ties: tuple[float, ...]) -> Transform:
+    """Return where an image lies, by its pixel size and its tie point.
+
+    Raises:
+        LayoutError: It has not one point that ties it, or a useless one.
+    """
+    if len(ties) != 6 or not all(map(math.isfinite, ties)):
+        raise LayoutError("no single tie point")
+    (across, up), (column, row, _, x, y, _) = scale, ties
     return (across, 0.0, x - column * across, 0.0, -up, y + row * up)
 
 

@@ -22,7 +22,8 @@ from landmark.cog.blocks import Windows, empty_planes
 from landmark.cog.engine import Wanted, read_windows
 from landmark.cog.files import DiskFile
 from landmark.cog.headers import LayoutError
-from landmark.cog.layouts import BlockImage, read_image
+from landmark.cog.images import read_image
+from landmark.cog.layouts import BlockImage
 
 DTYPES = (
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64",
@@ -93,9 +94,9 @@ def random_corners(image: BlockImage, chance: random.Random) -> list[tuple[int, 
 
 def check_equal(path: Path, chance: random.Random) -> None:
     with rasterio.open(path) as gdal, DiskFile(str(path)) as file:
-        image = read_image(file.head)
+        image, transform = read_image(file.head)
         assert (image.grid.width, image.grid.height) == (gdal.width, gdal.height)
-        assert image.transform == gdal.transform[:6]
+        assert transform == gdal.transform[:6]
         assert image.epsg == gdal.crs.to_epsg()
         assert image.samples == gdal.count
         assert {image.dtype.name} == set(gdal.dtypes)
@@ -267,7 +268,7 @@ def test_a_header_longer_than_the_first_read(tmp_path: Path) -> None:
             reads.append(start)
             return file.head(start, stop)
 
-        assert read_image(read).offsets.size == 20_000
+        assert read_image(read).blocks.offsets.size == 20_000
     assert 1 < len(reads) < 8
     check_equal(path, random.Random(2))
 
@@ -285,7 +286,7 @@ def test_damaged_headers_never_crash(data: st.DataObject, tmp_path: Path) -> Non
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(good[: data.draw(st.integers(0, len(good)))])
     try:
-        image = read_image(lambda start, stop: cut[start:stop])
+        image = read_image(lambda start, stop: cut[start:stop]).blocks
     except LayoutError:
         return
     assert image.offsets.size == image.counts.size

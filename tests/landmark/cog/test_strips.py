@@ -17,7 +17,7 @@ from landmark.cog.blocks import Windows, empty_planes
 from landmark.cog.engine import Wanted, read_windows
 from landmark.cog.files import DiskFile
 from landmark.cog.headers import LayoutError
-from landmark.cog.layouts import read_image
+from landmark.cog.images import read_image
 from landmark.subfiles import subfile_path
 
 SIDE = 60
@@ -60,7 +60,7 @@ def set_numbers(path: Path, tag: int, *numbers: int) -> None:
 def read(path: str, side: int = SIDE) -> tuple[NDArray[Any], dict[int, str], int]:
     """Return the pixels, the failures, and the number of blocks."""
     with DiskFile(path) as file:
-        image = read_image(file.head)
+        image = read_image(file.head).blocks
         plane = empty_planes(image.grid, [(0, 0)], side, 0, image.dtype)
         (failed,) = read_windows([Wanted(file, image, Windows([(0, 0)], side, {0: plane}))], 1)
         return plane[0], failed, image.offsets.size
