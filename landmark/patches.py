@@ -15,6 +15,7 @@ import pyarrow as pa
 from landmark.commits import Filtered, Hole, hash_bytes, hash_json
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
+from landmark.frame_column import FrameColumn
 from landmark.grid import RESOLUTION_M, Frame
 from landmark.hdf5 import split_path
 from landmark.manifest import Manifest
@@ -39,6 +40,12 @@ SNOW_CLASSES = (11,)
 
 #: The plan columns a patch's bytes depend on, beside its scene.
 _OF_ROW = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
+#: The plan columns that making a patch asks for, and those that patches have as they are there.
+_ASKED = ("patch_id", "frame", "epsg", "x_min", "y_max", "scene")
+_PLANNED = (
+    "patch_id", "sensor", "platform", "orbit_state", "relative_orbit", "polarisations", "mgrs",
+    "datetime", "lon", "lat", "epsg", "geometry", "pair_id", "pair_gap_s",
+)  # fmt: skip
 #: What `shard_fingerprint` needs of a plan.
 FINGERPRINTED = ("sensor", "scene", *_OF_ROW)
 
@@ -152,10 +159,11 @@ def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardConte
         manifest: The dataset's manifest.
         roots: Where its catalogs are.
     """
-    planned = rows.to_pylist()
-    layout = image_layout(manifest, planned[0]["sensor"])
+    layout = image_layout(manifest, rows["sensor"][0].as_py())
+    planned = rows.select(_ASKED).to_pylist()
     # By position: patches come in the order they are read, and are stored in the plan's.
     made: dict[int, dict[str, Any]] = {}
+    frames = FrameColumn(len(planned))
     filtered: dict[int, Filtered] = {}
     holes: dict[int, Hole] = {}
     for text, group in groupby(range(len(planned)), key=lambda index: planned[index]["scene"]):
@@ -173,11 +181,29 @@ def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardConte
             if rejection is not None:
                 filtered[index] = rejection
             else:
-                made[index] = _patch_row(row, scene, pixels, cloud, layout)
-    table = pa.Table.from_pylist(
-        [made[index] for index in sorted(made)], schema=patch_schema(layout)
-    )
+                image = encode_image(pixels.planes, layout)
+                frames.append(image)
+                made[index] = _patch_row(row, scene, pixels, cloud, image)
+    table = _table(rows, made, frames.finish(), layout)
     return ShardContent(table, _in_order(filtered), _in_order(holes))
+
+
+def _table(
+    rows: pa.Table, made: dict[int, dict[str, Any]], images: pa.ChunkedArray, layout: ImageLayout
+) -> pa.Table:
+    """Return the patches that were made, in plan order, beside what the plan says of them."""
+    schema = patch_schema(layout)
+    indices = sorted(made)
+    kept = rows.select(_PLANNED).take(pa.array(indices, pa.int64()))
+    columns = {name: kept[name].cast(schema.field(name).type) for name in _PLANNED}
+    arrived = list(made)
+    in_order = arrived == indices
+    columns["image"] = images if in_order else images.take(pa.array(np.argsort(arrived)))
+    for field in schema:
+        if field.name not in columns:
+            values = [made[index][field.name] for index in indices]
+            columns[field.name] = pa.array(values, field.type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 Entry = TypeVar("Entry")
@@ -256,30 +282,13 @@ def _patch_row(
     scene: Scene,
     pixels: PatchPixels,
     cloud: float | None,
-    layout: ImageLayout,
+    image: bytes,
 ) -> dict[str, Any]:
-    image = encode_image(pixels.planes, layout)
-    frame = _frame(row)
     return {
-        "patch_id": row["patch_id"],
-        "sensor": row["sensor"],
-        "platform": row["platform"],
-        "orbit_state": row["orbit_state"],
-        "relative_orbit": row["relative_orbit"],
-        "polarisations": row["polarisations"],
-        "mgrs": row["mgrs"],
-        "image": image,
         "image_nbytes": len(image),
         "image_xxh3": frame_xxh3(image),
         "scl": None if pixels.scl is None else encode_scl(pixels.scl),
-        "datetime": row["datetime"],
-        "lon": row["lon"],
-        "lat": row["lat"],
-        "epsg": row["epsg"],
-        "transform": list(frame.transform(RESOLUTION_M)),
-        "geometry": row["geometry"],
-        "pair_id": row["pair_id"],
-        "pair_gap_s": row["pair_gap_s"],
+        "transform": _frame(row).transform(RESOLUTION_M),
         "cloud_fraction": cloud if cloud is None else np.float32(cloud),
         "valid_fraction": np.float32(pixels.valid_fraction),
         "clipped_fraction": pixels.clipped_fraction,

@@ -24,6 +24,7 @@ from landmark.cog.client import HttpClient
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
 from landmark.opening import is_remote, open_image, open_signed, reading
+from landmark.patch_files import read_one_patch
 from landmark.radiometry import valid_fraction
 from landmark.scenes import Scene, SourceGrid
 from landmark.schema import ImageLayout
@@ -208,8 +209,13 @@ def iter_patches(
         for index in range(len(frames)):
             yield index, _whole_array(scene, resolve, layout)
         return
+    bands = _bands(scene, resolve, layout)
+    if len(frames) == 1 and (cuts := read_one_patch(bands, frames[0])):
+        images = len(layout.bands)
+        yield 0, _assemble(cuts[:images], cuts[images] if len(cuts) > images else None, layout)
+        return
     with contextlib.ExitStack() as stack:
-        opened = open_bands(_bands(scene, resolve, layout), access_for(signer, client), stack)
+        opened = open_bands(bands, access_for(signer, client), stack)
         for start in range(0, len(frames), _GROUP):
             group = frames[start : start + _GROUP]
             for index, result in enumerate(_read_group(opened, group, layout)):
@@ -246,24 +252,35 @@ def _read_group(
 
 
 def _assemble(cuts: Sequence[Cut], scl: Cut | None, layout: ImageLayout) -> PatchPixels:
-    valid = np.ones((PIXELS, PIXELS), dtype=bool)
-    wide = np.empty_like(valid)
+    valid: NDArray[np.bool_] | None = None
     clipped, values = 0.0, 0
     for cut in cuts:
-        good = cut.plane != 0 if layout.sensor == "s2" else ~np.isnan(cut.plane)
-        count = int(np.count_nonzero(good))
+        count = cut.plane.size
+        if not _complete(cut.plane):
+            good = _valid(cut.plane)
+            count = int(np.count_nonzero(good))
+            wide = np.empty((PIXELS, PIXELS), dtype=bool)
+            replicate(good, wide)
+            valid = wide if valid is None else valid & wide
         clipped += cut.clipped * count
         values += count
-        if count < good.size:
-            replicate(good, wide)
-            valid &= wide
     return PatchPixels(
         planes=tuple(np.ascontiguousarray(cut.plane) for cut in cuts),
         scl=None if scl is None else scl.plane,
-        valid_fraction=valid_fraction(valid),
+        valid_fraction=1.0 if valid is None else valid_fraction(valid),
         clipped_fraction=clipped / max(1, values) if layout.sensor == "s2" else None,
         resampling="bilinear" if any(cut.warped for cut in cuts) else "none",
     )
+
+
+def _complete(plane: Plane) -> bool:
+    """Return whether all of a finished plane is valid, which most are: one look for the least."""
+    least = plane.min()  # of what holds NaN: NaN
+    return bool(least == least if plane.dtype.kind == "f" else least > 0)
+
+
+def _valid(plane: Plane) -> NDArray[np.bool_]:
+    return ~np.isnan(plane) if plane.dtype.kind == "f" else plane != 0
 
 
 def _whole_array(scene: Scene, resolve: Resolve, layout: ImageLayout) -> PatchPixels:

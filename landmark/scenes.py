@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 Sensor = Literal["s1", "s2"]
@@ -171,4 +171,11 @@ class Scene:
         if raw["grid"] is not None:
             raw["grid"]["transform"] = tuple(raw["grid"]["transform"])
             raw["grid"] = SourceGrid(**raw["grid"])
-        return cls(**raw)
+        # An archive has a scene a patch, and setting 38 fields of a frozen value one by one takes
+        # longer than parsing their text.
+        scene = cls.__new__(cls)
+        vars(scene).update(_DEFAULTS | raw)
+        return scene
+
+
+_DEFAULTS = {one.name: one.default for one in fields(Scene) if one.default is not MISSING}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -44,6 +45,11 @@ class Root:
     folder: str
     access: Access = NO_ACCESS
     members: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def locations(self) -> dict[str, str]:
+        """`members` by name."""
+        return dict(self.members)
 
 
 @dataclass(frozen=True)
@@ -258,13 +264,12 @@ def _in_archive(root: Root, href: str) -> str:
     """Return what to open for an href of one of several archives (or of the only one)."""
     from landmark.archives.containers import open_path
 
-    locations = dict(root.members)
-    if "" in locations:
-        return open_path(locations[""], href)
+    if "" in root.locations:
+        return open_path(root.locations[""], href)
     name, _, inner = href.partition("/")
-    if name not in locations:
+    if name not in root.locations:
         raise InputError(f"href {href!r}: the manifest names no archive {name!r}")
-    return open_path(locations[name], inner)
+    return open_path(root.locations[name], inner)
 
 
 def _normal(path: Path) -> Path:

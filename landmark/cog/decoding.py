@@ -23,7 +23,7 @@ def block_buffer(image: BlockImage) -> NDArray[np.uint8]:
 
 
 def decode_block(
-    image: BlockImage, position: int, data: Buffer, buffer: NDArray[np.uint8]
+    image: BlockImage, position: int, data: Buffer, buffer: NDArray[np.uint8] | None = None
 ) -> NDArray[Any]:
     """Return the pixels of a block, (rows, block_width, samples in the block).
 
@@ -37,7 +37,7 @@ def decode_block(
         image: What the block belongs to.
         position: Of the block in the grid, row-major.
         data: Its bytes as stored.
-        buffer: From `block_buffer`; may hold the result until the next call.
+        buffer: From `block_buffer`; may hold the result until the next call. None: a new one.
 
     Raises:
         DamagedBlockError: `data` cannot be decoded, or to another number of bytes.
@@ -49,6 +49,8 @@ def decode_block(
         if len(data) < least or (len(data) > least and image.tiled):
             raise DamagedBlockError(f"{len(data)} bytes instead of {least}")
         return np.frombuffer(data, image.dtype, least // image.dtype.itemsize).reshape(shape)
+    if buffer is None:
+        buffer = block_buffer(image)
     try:
         size = _decompress(image.compression, data, buffer)
     except (RuntimeError, ValueError, TypeError) as error:

@@ -20,9 +20,6 @@ from landmark.cog.ranges import Block, Range, merge, single
 
 #: Times a block that came damaged from a server is fetched again.
 _REFETCHES = 2
-# Compression makes random bytes a little longer; a block that claims more is not one.
-_MOST = 2
-_SLACK = 4096
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def _plan(wanted: Wanted, failed: Failures) -> list[_Job]:
                 for band in [sample] if image.planar else samples:
                     part, value = image.grid.part(block), image.sparse_value
                     scatter(part, value, members, windows, windows.planes[band])
-            elif count > _MOST * image.block_bytes + _SLACK:
+            elif count > image.most_bytes:
                 cause = f"{wanted.file.name}: cannot be read: block {index} claims {count} bytes"
                 failed.update(dict.fromkeys(members, cause))
             else:

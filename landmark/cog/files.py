@@ -82,6 +82,27 @@ class DiskFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_small(path: str) -> bytes | None:
+    """Return all bytes of a file of this machine (or a run of bytes of one), or None.
+
+    None where it is larger than 64 KiB, cannot be read, or does not hold the run.
+    """
+    try:
+        file, origin, size = extent(path) if is_subfile(path) else (path, 0, None)
+        if size is not None and size > _START_BYTES:
+            return None
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            wanted = _START_BYTES + 1 if size is None else size
+            data = os.pread(descriptor, wanted, origin)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    whole = len(data) <= _START_BYTES if size is None else len(data) == size
+    return data if whole else None
+
+
 class HttpFile:
     """A file behind HTTP. Thread-safe.
 

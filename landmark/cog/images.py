@@ -47,7 +47,19 @@ def read_image(read: Read) -> PlacedImage:
     Raises:
         LayoutError: The file is not of a layout read here; the reason.
     """
-    head = read(0, FIRST_BYTES)
+    return parse_image(read(0, FIRST_BYTES), read)
+
+
+def parse_image(head: bytes, read: Read) -> PlacedImage:
+    """Return what the header of a file says.
+
+    Args:
+        head: Its first `FIRST_BYTES`, or more, or all it has.
+        read: Reads further parts of it.
+
+    Raises:
+        LayoutError: The file is not of a layout read here; the reason.
+    """
     try:
         span = _tie_points(head)
         if span is None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from landmark.cog.blocks import BlockGrid
 from landmark.cog.headers import LayoutError, Tags
+from landmark.cog.ranges import Block
 
 # Tag numbers: TIFF 6.0, GeoTIFF 1.1 (OGC 19-008), GDAL's own 42112 and 42113.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -42,6 +43,8 @@ _JOINED_BYTES = 1 << 18
 #: Rows of a strip, where the image is one strip (TIFF 6.0, section 8).
 _ALL_ROWS = 2**32 - 1
 _MAX_SAMPLES = 64
+# Compression makes random bytes a little longer.
+_MOST, _SLACK = 2, 4096
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
 #: Affine (a, b, c, d, e, f); size of a pixel, across and up.
@@ -95,12 +98,26 @@ class BlockImage:
         """Bytes of a whole decoded block."""
         return self.row_bytes * self.grid.block_height
 
+    @property
+    def most_bytes(self) -> int:
+        """Bytes a block may take in the file; one that claims more is not a block."""
+        return _MOST * self.block_bytes + _SLACK
+
+    @cached_property
+    def only_block(self) -> Block | None:
+        """The block of an image that is stored as one, or None."""
+        if self.offsets.size != 1:
+            return None
+        start, count = int(self.offsets[0]), int(self.counts[0])
+        stored = start > 0 and 0 < count <= self.most_bytes
+        return Block(0, start, start + count) if stored else None
+
     def rows(self, position: int) -> int:
         """Return how many rows a block stores, by its row-major position in the grid."""
         if self.tiled:
             return self.grid.block_height
-        part = self.grid.part(position)
-        return part.bottom - part.top
+        above = position // self.grid.across * self.grid.block_height
+        return min(self.grid.block_height, self.grid.height - above)
 
     @property
     def sparse_value(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +100,16 @@ def test_how_images_are_compressed_is_no_reason_to_fetch_them_again(
     again, _ = fetched(catalog, PatchRules())
     assert first.shards == 1
     assert (again.shards, again.shards_skipped) == (0, 1)
+
+
+def test_patches_that_come_in_another_order_are_stored_in_the_plans(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A patch that a server gave only when it was asked again comes after the others."""
+    _, dataset = fetched(catalog, PatchRules(max_cloud=1, max_snow=1))
+    first = pq.read_table(dataset.patch_shard("s2-00000"))
+    read = patches._read_scene
+    monkeypatch.setattr(patches, "_read_scene", lambda *given: reversed(list(read(*given))))
+    shutil.rmtree(dataset.patches)
+    fetched(catalog, PatchRules(max_cloud=1, max_snow=1))
+    assert pq.read_table(dataset.patch_shard("s2-00000")).equals(first)

@@ -1,0 +1,61 @@
+"""The column of image frames of a shard that is being made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+_LARGEST = 2**31 - 1
+#: Frames of a shard differ little in size; room beyond what the first one suggests.
+_SPARE = 1.1
+
+
+class FrameColumn:
+    """Frames one after another, in Arrow's memory from the start.
+
+    A list of them, made a column at the end, would hold every frame twice, and hand the memory of
+    the first back to the system for every shard, to be cleared again for the next.
+    """
+
+    def __init__(self, expected: int) -> None:
+        """Begin a column of about so many frames."""
+        self._expected = max(1, expected)
+        self._sizes: list[int] = []
+        self._used = 0
+        self._chunks: list[pa.Array] = []
+        self._data: pa.Buffer | None = None
+
+    def append(self, frame: bytes) -> None:
+        """Add a frame."""
+        size = len(frame)
+        if self._used + size > _LARGEST:
+            self._close_chunk()
+        data = memoryview(self._reserved(size)).cast("B")
+        data[self._used : self._used + size] = frame
+        self._used += size
+        self._sizes.append(size)
+
+    def finish(self) -> pa.ChunkedArray:
+        """Return the column (binary), frames in the order they came."""
+        self._close_chunk()
+        return pa.chunked_array(self._chunks, pa.binary())
+
+    def _reserved(self, size: int) -> pa.Buffer:
+        """Return the memory of the open array, with room for so many bytes more."""
+        if self._data is None:
+            room = min(_LARGEST, int(size * self._expected * _SPARE))
+            self._data = pa.allocate_buffer(max(size, room), resizable=True)
+        elif self._used + size > self._data.size:
+            self._data.resize(min(_LARGEST, max(self._used + size, 2 * self._data.size)))
+        return self._data
+
+    def _close_chunk(self) -> None:
+        """Make an array of what is there; one array holds at most 2 GB."""
+        if self._data is None:
+            return
+        ends = np.zeros(len(self._sizes) + 1, np.int32)
+        np.cumsum(self._sizes, out=ends[1:])
+        self._data.resize(self._used)
+        buffers = [None, pa.py_buffer(ends), self._data]
+        self._chunks.append(pa.Array.from_buffers(pa.binary(), len(self._sizes), buffers))
+        self._sizes, self._used, self._data = [], 0, None

@@ -1,0 +1,149 @@
+"""A patch read at one go is the patch that is cut from its files; what is none is left to them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+
+from landmark.band_files import access_for, open_bands, read_bands
+from landmark.bands import Band, Cut, image_band
+from landmark.cog.files import read_small
+from landmark.grid import Frame
+from landmark.patch_files import read_one_patch
+from landmark.pixels import read_patches
+from landmark.scenes import BandAsset, Scene, Unit
+from landmark.schema import s2_layout
+from landmark.subfiles import subfile_path
+from tests.landmark.made_pixels import LEFT, TOP, write
+
+FRAME = Frame("f", 32632, LEFT, TOP)
+DN = np.random.default_rng(1).integers(0, 3000, (120, 120), np.uint16)
+
+
+def scene_of(sensor: Any, unit: Unit, bands: Sequence[str], **facts: Any) -> Scene:
+    return Scene(
+        sensor=sensor, provider="t", collection="t", item="t", platform="S2A",
+        time="2023-07-04T10:10:31Z", bands=tuple(BandAsset(b, f"{b}.tif") for b in bands),
+        unit=unit, unit_source="item", quantity="unknown", **facts,
+    )  # fmt: skip
+
+
+def band_at(path: Path | str, side: int = 120, unit: Unit = "dn", **facts: Any) -> Band:
+    scene = scene_of("s2" if unit == "dn" else "s1", unit, ["B02"], **facts)
+    return image_band(scene, scene.bands[0], side, str(path))
+
+
+def cut_from_files(bands: Sequence[Band]) -> list[Cut]:
+    with contextlib.ExitStack() as stack:
+        cuts, causes = read_bands(open_bands(bands, access_for(None), stack), [FRAME])
+    assert causes == {}
+    return [cut[0] for cut in cuts]
+
+
+def check_alike(bands: Sequence[Band]) -> None:
+    found = read_one_patch(bands, FRAME)
+    assert found is not None
+    for ours, theirs in zip(found, cut_from_files(bands), strict=True):
+        assert ours.plane.dtype == theirs.plane.dtype
+        np.testing.assert_array_equal(ours.plane, theirs.plane)
+        assert (ours.warped, ours.clipped) == (theirs.warped, theirs.clipped)
+
+
+def write_file(path: Path, values: NDArray[Any] = DN, size: float = 10, **options: Any) -> Path:
+    if options.get("tiled", True):
+        options = {"blockxsize": 128, "blockysize": 128} | options
+    place = Affine(size, 0, options.pop("x", LEFT), 0, -size, TOP)
+    return write(path, values, place, options.pop("epsg", 32632), **options)
+
+
+STORED = [
+    {"compress": compress, "tiled": tiled, "nodata": nodata, "blockysize": 128 if tiled else 120}
+    for compress, tiled, nodata in itertools.product(
+        ["none", "deflate", "lzw", "zstd"], [True, False], [None, 0, 7]
+    )
+]
+
+
+@pytest.mark.parametrize("options", STORED, ids=str)
+def test_reflectance_is_what_is_cut(options: dict[str, Any], tmp_path: Path) -> None:
+    bands = [
+        band_at(write_file(tmp_path / "a.tif", **options), offset=-1000, nodata=3),
+        band_at(write_file(tmp_path / "b.tif", DN[:60, :60], 20, **options), 60),
+    ]
+    check_alike(bands)
+
+
+@pytest.mark.parametrize("unit", ["db", "linear"])
+@pytest.mark.parametrize("holes", [(), (np.nan,), (np.inf, -np.inf, np.nan), (-9999.0,)])
+def test_backscatter_is_what_is_cut(unit: Unit, holes: Sequence[float], tmp_path: Path) -> None:
+    values = np.random.default_rng(2).normal(-12, 3, (120, 120)).astype(np.float32)
+    if unit == "linear":
+        values = 10 ** (values / 10)
+    values.ravel()[: len(holes)] = holes
+    for nodata in (None, -9999.0):
+        path = write_file(tmp_path / "a.tif", values, tiled=False, compress="none", nodata=nodata)
+        check_alike([band_at(path, unit=unit, nodata=-9999.0)])
+
+
+def test_a_member_of_a_tar_file_is_a_file(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.tif", tiled=False, compress="none")
+    data = path.read_bytes()
+    packed = tmp_path / "a.tar"
+    packed.write_bytes(b"x" * 512 + data + b"y" * 512)
+    check_alike([band_at(subfile_path(str(packed), 512, len(data)))])
+    assert read_small(subfile_path(str(packed), 512, len(data) + 513)) is None
+
+
+def test_what_is_not_just_the_frame_is_left_to_windows(tmp_path: Path) -> None:
+    plain = {"tiled": False, "compress": "none"}
+    good = write_file(tmp_path / "good.tif", **plain)
+    wrong = {
+        "shifted": write_file(tmp_path / "1.tif", x=LEFT + 5, **plain),
+        "of the next frame": write_file(tmp_path / "2.tif", x=LEFT + 1200, **plain),
+        "larger": write_file(tmp_path / "3.tif", np.pad(DN, (0, 60)), **plain),
+        "of another zone": write_file(tmp_path / "4.tif", epsg=32633, **plain),
+        "of two bands": write_file(tmp_path / "5.tif", np.stack([DN, DN]), **plain),
+        "of compressed strips": write_file(
+            tmp_path / "6.tif", tiled=False, compress="deflate", blockysize=8
+        ),
+        "of another kind": write_file(tmp_path / "7.tif", DN.astype(np.float32), **plain),
+        "of more than 64 KiB": write_file(tmp_path / "8.tif", DN.astype(np.uint64), **plain),
+        "of coarser pixels": write_file(tmp_path / "9.tif", DN[:60, :60], 20, **plain),
+        "missing": tmp_path / "none.tif",
+        "a folder": tmp_path,
+    }
+    assert read_one_patch([band_at(good)], FRAME) is not None
+    for name, path in wrong.items():
+        assert read_one_patch([band_at(good), band_at(path)], FRAME) is None, name
+    second = replace(band_at(good), asset=BandAsset("B02", "good.tif", 2))
+    assert read_one_patch([second], FRAME) is None
+    assert read_one_patch([band_at("https://example.invalid/a.tif")], FRAME) is None
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+def test_a_damaged_file_is_told_by_those_who_cut(compress: str, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "B02.tif", tiled=compress != "none", compress=compress)
+    data = path.read_bytes()
+    scene = scene_of("s2", "dn", ["B02"])
+    (whole,) = read_patches(scene, [FRAME], lambda href: str(path), s2_layout(("B02",)))
+    assert not isinstance(whole, str)
+    path.write_bytes(data[:-9000])
+    assert read_one_patch([band_at(path)], FRAME) is None
+    (cause,) = read_patches(scene, [FRAME], lambda href: str(path), s2_layout(("B02",)))
+    assert "cannot be read" in str(cause) or "shorter than its header says" in str(cause)
+
+
+def test_values_of_another_unit_are_told_by_those_who_cut(tmp_path: Path) -> None:
+    values = np.random.default_rng(2).normal(-12, 3, (120, 120)).astype(np.float32)
+    path = write_file(tmp_path / "a.tif", values, tiled=False, compress="none")
+    assert read_one_patch([band_at(path, unit="db")], FRAME) is not None
+    assert read_one_patch([band_at(path, unit="linear")], FRAME) is None
