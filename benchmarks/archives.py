@@ -369,6 +369,7 @@ def _step(step: str, archive: Path, root: Path) -> dict[str, float]:
     cpu, wall = cpu_seconds(), time.monotonic()
     if step == "plan":
         done = fetch(manifest, root, FetchOptions(plan_only=True), Silent())
+        assert done.plan is not None
         amount = done.plan.patches
     else:
         done = fetch(manifest, root, FetchOptions(workers=_THREADS, part=part), Silent())

@@ -86,7 +86,7 @@ def fetch(
             found = {"missing": [one.to_dict() for one in error.missing]}
             console.answer(found, *(one.line() for one in error.missing))
         raise
-    if plan:
+    if summary.plan is not None:
         show_plan(console, summary.plan, out)
         return
     show_fetch(console, summary, out)

@@ -71,7 +71,7 @@ class FetchSummary:
     """What this run did.
 
     Attributes:
-        plan: What the plan holds.
+        plan: What the plan means, where no more than it was asked for.
         patches: Patches written by this run.
         shards: Shards written by this run.
         shards_skipped: Shards that were whole already.
@@ -82,7 +82,7 @@ class FetchSummary:
         excess: Why the holes are too many, or "".
     """
 
-    plan: PlanSummary
+    plan: PlanSummary | None = None
     patches: int = 0
     shards: int = 0
     shards_skipped: int = 0
@@ -129,13 +129,13 @@ def fetch(
             roots = open_roots(manifest, dataset, progress)
             begun = time.monotonic()
             plan = _planned(manifest, dataset, roots, options, progress)
-            groups = plan.groups(SUMMARY_COLUMNS)
-            summary = summarise(groups, plan_seconds=time.monotonic() - begun)
+            took = time.monotonic() - begun
             if options.locked:
                 _check_upstream(plan, roots)
             if options.plan_only:
+                summary = summarise(plan.groups(SUMMARY_COLUMNS), plan_seconds=took)
                 return FetchSummary(plan=summary, seconds=time.monotonic() - started)
-            return _run(manifest, dataset, plan, summary, options, allowed, progress, started)
+            return _run(manifest, dataset, plan, options, allowed, progress, started)
     except InputError:
         # What was downloaded is kept: it may be 100 GB, and the manifest is quickly mended.
         if fresh and not (dataset.cache / "archives").exists():
@@ -239,7 +239,6 @@ def _run(
     manifest: Manifest,
     dataset: Dataset,
     plan: PlanFile,
-    summary: PlanSummary,
     options: FetchOptions,
     allowed: tuple[float, bool],
     progress: Progress,
@@ -276,7 +275,6 @@ def _run(
     committed = committed_shards(dataset) if options.part else write_views(dataset)
     written = Committed({name: committed.marks[name] for name in made})
     return FetchSummary(
-        plan=summary,
         patches=written.patches,
         shards=len(made),
         shards_skipped=len(names) - len(todo),

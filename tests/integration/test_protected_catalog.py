@@ -196,6 +196,8 @@ def test_a_second_plan_asks_the_api_nothing(world: World, tmp_path: Path) -> Non
     before = world.api.log.read_text().count("/search")
     again = FetchOptions(plan_only=True, replan=True)
     second = fetch(manifest(world, "offset"), root, again, Silent())
+    assert first.plan is not None
+    assert second.plan is not None
     assert first.plan.patches == second.plan.patches == 9
     assert (root / "plan.parquet").read_bytes() == plan
     assert world.api.log.read_text().count("/search") == before > 0
