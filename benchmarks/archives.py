@@ -79,6 +79,9 @@ def main() -> None:
     parser = benchmark_parser(__doc__, runs=3)
     parser.add_argument("--patches", type=int, default=None, help="of both sensors (50000)")
     parser.add_argument("--whole", action="store_true", help="convert every shard as well")
+    parser.add_argument(
+        "--cold", action="store_true", help="also with an empty page cache (Linux, root)"
+    )
     parser.add_argument("--child", nargs=3, default=None, help="internal: step, archive, dataset")
     parsed = parser.parse_args()
     if parsed.child is not None:
@@ -88,12 +91,12 @@ def main() -> None:
     options = common_options(parsed)
     patches = parsed.patches or (2000 if options.quick else 50_000)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = _measure(Path(scratch), patches, options.runs, whole=parsed.whole)
+        rows = _measure(Path(scratch), patches, options.runs, whole=parsed.whole, cold=parsed.cold)
         # Before 150,000 files are removed: what was measured is not lost in that.
-        write_results(_report(rows, patches, whole=parsed.whole), options)
+        write_results(_report(rows, patches, whole=parsed.whole, cold=parsed.cold), options)
 
 
-#: What the rows mean, and what was found beside them on 2026-11-26.
+#: What the rows mean, and what was found beside them on 2026-11-27.
 _FINDINGS = (
     "**Rate.** The plain rasterio loop spends most of its time in opening each file; ours parses "
     "the few tags itself and reads the strips by blocks, with every check. `read+encode` is a "
@@ -117,7 +120,7 @@ _FINDINGS = (
 )
 
 
-def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
+def _report(rows: list[Row], patches: int, *, whole: bool, cold: bool) -> Report:
     text = (
         f"A generated archive of {patches:,} reBEN-like patches ({len(BANDS)} Sentinel-2 bands of "
         "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk, "
@@ -130,7 +133,8 @@ def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
         f"many patches, of which every {_THINNED}th has files. `cores`: CPU seconds per second. "
         f"`convert`: {2 * _per_sensor(patches)} patches per round, by turns with `rasterio-plain` "
         "(opens, reads and compresses the same files without any check), `read+encode` (bytes of "
-        "the files, frames and checksums: what disk and codec allow) and `read` (bytes alone)."
+        "the files, frames and checksums: what disk and codec allow) and `read` (bytes alone); "
+        "`convert-cold`: the same with an empty page cache before each of them."
     )
     return Report(
         "archives",
@@ -140,7 +144,7 @@ def _report(rows: list[Row], patches: int, *, whole: bool) -> Report:
         findings=_FINDINGS.format(shards=_SHARDS, slope=_slope_kb(rows, patches)),
         not_measured=(
             *(() if whole else (f"converting all {patches:,} patches (`--whole`)",)),
-            "network disks and cold page cache",
+            "network disks" if cold else "network disks and cold page cache",
             "HDF5, zip and tar archives",
             "20 m and 60 m bands (more files of fewer bytes)",
         ),
@@ -232,7 +236,7 @@ def manifest_of(archive: Path) -> Manifest:
     )
 
 
-def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]:
+def _measure(folder: Path, patches: int, runs: int, *, whole: bool, cold: bool) -> list[Row]:
     large, small, listed = folder / "archive", folder / "tenth", folder / "fourfold"
     make_archive(large, patches // 2)
     make_archive(small, patches // 20)
@@ -251,19 +255,33 @@ def _measure(folder: Path, patches: int, runs: int, *, whole: bool) -> list[Row]
     roots = open_roots(manifest, Dataset(folder / "data"))
     planned = plan.PlanFile(Dataset(folder / "data-tenth").plan)
     sample = _sample(planned, _per_sensor(patches))
-    offsets = _pixel_offsets(sample, small)
+    files = {sensor: _files(rows, small) for sensor, rows in sample.items()}
     subjects: dict[str, Callable[[], Measurement]] = {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
         "rasterio-plain": timed(lambda: _plain(sample, small)),
-        "read+encode": timed(lambda: _least(sample, small, offsets, encode=True)),
-        "read": timed(lambda: _least(sample, small, offsets, encode=False)),
+        "read+encode": timed(lambda: _least(files, encode=True)),
+        "read": timed(lambda: _least(files, encode=False)),
     }
     versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
-    measured = interleaved(subjects, runs=runs)
-    metric = "patches_per_cpu_s"
-    return rows + compare(
-        "archives", "convert", measured, metric, lambda m: m.per_cpu_s, versions=versions
-    )
+    cases = {"convert": subjects}
+    if cold:
+        cases["convert-cold"] = {name: _cold(subject) for name, subject in subjects.items()}
+    for case, those in cases.items():
+        measured = interleaved(those, runs=runs)
+        for metric in ("patches_per_cpu_s", "patches_per_s"):
+            rows += compare("archives", case, measured, metric, _VALUES[metric], versions=versions)
+    return rows
+
+
+def _cold(subject: Callable[[], Measurement]) -> Callable[[], Measurement]:
+    """Return a subject that finds none of its files in memory."""
+
+    def run() -> Measurement:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        return subject()
+
+    return run
 
 
 _VALUES: dict[str, Callable[[Measurement], float]] = {
@@ -309,35 +327,30 @@ def _plain(sample: dict[str, pa.Table], archive: Path) -> int:
     return count
 
 
-def _pixel_offsets(sample: dict[str, pa.Table], archive: Path) -> dict[str, int]:
-    """Return where the pixels of each file begin, which holds them in one run."""
-    found = {}
-    for href in _hrefs(sample):
-        with DiskFile(f"{archive}/{href}") as file:
-            (found[href],) = read_image(file.head).blocks.offsets.tolist()
+def _files(rows: pa.Table, archive: Path) -> list[tuple[str, int]]:
+    """Return the file of each band of each patch, and where its pixels begin, all in one run."""
+    found = []
+    for text in rows["scene"].to_pylist():
+        for asset in Scene.from_json(text).bands:
+            path = f"{archive}/{asset.href}"
+            with DiskFile(path) as file:
+                (start,) = read_image(file.head).blocks.offsets.tolist()
+            found.append((path, start))
     return found
 
 
-def _hrefs(sample: dict[str, pa.Table]) -> list[str]:
-    texts = (text for rows in sample.values() for text in rows["scene"].to_pylist())
-    return [asset.href for text in texts for asset in Scene.from_json(text).bands]
-
-
-def _least(
-    sample: dict[str, pa.Table], archive: Path, offsets: dict[str, int], *, encode: bool
-) -> int:
+def _least(files: dict[str, list[tuple[str, int]]], *, encode: bool) -> int:
     """The bytes of every file, and the frames of their pixels with a checksum: no more."""
     count = 0
     for sensor, layout in (("s1", s1_layout()), ("s2", s2_layout(BANDS))):
-        hrefs = _hrefs({sensor: sample[sensor]})
         bands, side = len(layout.bands), layout.shapes[0]
-        for first in range(0, len(hrefs), bands):
+        for first in range(0, len(files[sensor]), bands):
             planes = []
-            for href in hrefs[first : first + bands]:
+            for path, start in files[sensor][first : first + bands]:
                 # The cheapest way to open a file: a bound that paid for pathlib would be none.
-                with open(f"{archive}/{href}", "rb") as stream:  # noqa: PTH123
+                with open(path, "rb") as stream:  # noqa: PTH123
                     data = stream.read()
-                pixels = np.frombuffer(data, layout.dtype, side[0] * side[1], offsets[href])
+                pixels = np.frombuffer(data, layout.dtype, side[0] * side[1], start)
                 planes.append(pixels.reshape(side))
             if encode:
                 frame_xxh3(encode_image(planes, layout))

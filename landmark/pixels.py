@@ -188,7 +188,7 @@ def iter_patches(
 ) -> Iterator[tuple[int, PatchPixels | str]]:
     """Yield the pixels of several frames of one scene, group by group.
 
-    Memory: the planes of at most 256 patches and a few reads of 4 MiB. Thread-safe.
+    Memory: the planes of at most 512 patches and a few reads of 4 MiB. Thread-safe.
 
     Args:
         scene: What the files hold (unit, offset, nodata).

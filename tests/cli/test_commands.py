@@ -52,7 +52,7 @@ def plan() -> PlanSummary:
     )
 
 
-def fetched(error: Exception | None = None) -> Any:
+def fetched(error: Exception | None = None, planned: PlanSummary | None = None) -> Any:
     facts = {
         "patches": 8,
         "shards": 2,
@@ -66,7 +66,7 @@ def fetched(error: Exception | None = None) -> Any:
         if error:
             raise error
 
-    return SimpleNamespace(to_dict=lambda: facts, raise_for_holes=raise_for_holes, plan=plan())
+    return SimpleNamespace(to_dict=lambda: facts, raise_for_holes=raise_for_holes, plan=planned)
 
 
 def test_fetch_hands_its_options_on(
@@ -99,7 +99,7 @@ def test_fetch_plan_shows_costs(
 ) -> None:
     from landmark import fetching
 
-    call = Call(fetched())
+    call = Call(fetched(planned=plan()))
     monkeypatch.setattr(fetching, "fetch", call)
     assert main.run(["fetch", "demo", "--out", str(tmp_path), "--plan", "--limit", "9"]) == 0
     assert call.arguments[2] == fetching.FetchOptions(plan_only=True, limit=9)
