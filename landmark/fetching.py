@@ -71,7 +71,7 @@ class FetchSummary:
     """What this run did.
 
     Attributes:
-        plan: What the plan means, where no more than it was asked for.
+        plan: What the plan holds; None unless only the plan was asked for.
         patches: Patches written by this run.
         shards: Shards written by this run.
         shards_skipped: Shards that were whole already.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -25,20 +27,31 @@ class FrameColumn:
         self._chunks: list[pa.Array] = []
         self._data: pa.Buffer | None = None
 
-    def append(self, frame: bytes) -> None:
+    def append(self, frame: bytes | pa.Buffer) -> None:
         """Add a frame."""
         size = len(frame)
         if self._used + size > _LARGEST:
             self._close_chunk()
         data = memoryview(self._reserved(size)).cast("B")
-        data[self._used : self._used + size] = frame
+        data[self._used : self._used + size] = memoryview(frame).cast("B")
         self._used += size
         self._sizes.append(size)
 
-    def finish(self) -> pa.ChunkedArray:
-        """Return the column (binary), frames in the order they came."""
+    def finish(self, order: Sequence[int] | None = None) -> pa.ChunkedArray:
+        """Return the column (binary).
+
+        Args:
+            order: Which frame stands where, by the place it came at; None: as they came.
+        """
         self._close_chunk()
-        return pa.chunked_array(self._chunks, pa.binary())
+        column = pa.chunked_array(self._chunks, pa.binary())
+        if order is None or list(order) == list(range(len(column))):
+            return column
+        # Arrow's `take` would first make one array of all, which holds 2 GB at most.
+        ordered = FrameColumn(len(column))
+        for place in order:
+            ordered.append(column[place].as_buffer())
+        return ordered.finish()
 
     def _reserved(self, size: int) -> pa.Buffer:
         """Return the memory of the open array, with room for so many bytes more."""
@@ -55,7 +68,7 @@ class FrameColumn:
             return
         ends = np.zeros(len(self._sizes) + 1, np.int32)
         np.cumsum(self._sizes, out=ends[1:])
-        self._data.resize(self._used)
+        self._data.resize(self._used, shrink_to_fit=self._used < self._data.size // 2)
         buffers = [None, pa.py_buffer(ends), self._data]
         self._chunks.append(pa.Array.from_buffers(pa.binary(), len(self._sizes), buffers))
         self._sizes, self._used, self._data = [], 0, None

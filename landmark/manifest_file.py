@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import types
 import typing
@@ -76,6 +77,14 @@ def parse_manifest(text: str, origin: str, folder: Path, *, check_files: bool = 
     Raises:
         InputError: As `load_manifest`.
     """
+    manifest, document = _parsed(text, origin, folder)
+    if check_files:
+        _check_files(manifest, document, origin)
+    return manifest
+
+
+@functools.lru_cache(maxsize=4)  # the tasks of a fetch read the same one for each of their shards
+def _parsed(text: str, origin: str, folder: Path) -> tuple[Manifest, strict_yaml.Document]:
     document = strict_yaml.parse(text, origin)
     if not isinstance(document.value, dict):
         raise InputError(f"{origin}: holds no manifest: write `name:`, `catalog:`, `s2:` and so on")
@@ -85,10 +94,7 @@ def parse_manifest(text: str, origin: str, folder: Path, *, check_files: bool = 
         raise InputError(_describe(error, document, origin)) from None
     for place, href in _hrefs(manifest):
         _refuse_secrets(href, f"{origin}:{document.line(place)}: {strict_yaml.path_text(place)}")
-    absolute = _absolute(manifest, folder)
-    if check_files:
-        _check_files(absolute, document, origin)
-    return absolute
+    return _absolute(manifest, folder), document
 
 
 def dump_manifest(manifest: Manifest) -> str:

@@ -15,6 +15,7 @@ from landmark.cog.headers import LayoutError
 from landmark.cog.images import parse_image
 from landmark.errors import LandmarkError
 from landmark.grid import Frame
+from landmark.opening import is_remote
 from landmark.placing import corner
 
 
@@ -34,7 +35,7 @@ def read_one_patch(bands: Sequence[Band], frame: Frame) -> list[Cut] | None:
 
 def _stored(band: Band, frame: Frame) -> tuple[Plane, float | None] | None:
     """Return the stored values of a band and the nodata value of its file."""
-    data = read_small(band.path)
+    data = None if is_remote(band.path) else read_small(band.path)
     if data is None:
         return None
     try:

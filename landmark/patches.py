@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ from landmark.frame_column import FrameColumn
 from landmark.grid import RESOLUTION_M, Frame
 from landmark.hdf5 import split_path
 from landmark.manifest import Manifest
-from landmark.manifest_file import parse_manifest
+from landmark.manifest_file import load_manifest
 from landmark.opening import is_remote
 from landmark.pixels import PatchPixels, iter_patches
 from landmark.plan_file import PlanFile
@@ -117,7 +116,7 @@ def fetch_shard(task: FetchTask) -> int:
     """Make and commit one patch shard; return its number of holes."""
     shared_throttle().divide(task.processes)
     dataset = Dataset(Path(task.root))
-    manifest = _manifest(dataset)
+    manifest = load_manifest(str(dataset.manifest))
     roots = open_roots(manifest, dataset, Silent())
     rows = PlanFile(dataset.plan).shard_rows(task.shard)
     content = make_patches(rows, manifest, roots)
@@ -137,7 +136,7 @@ def abandon_shard(task: FetchTask, cause: str) -> int:
     `--retry-failed` makes it again.
     """
     dataset = Dataset(Path(task.root))
-    manifest = _manifest(dataset)
+    manifest = load_manifest(str(dataset.manifest))
     rows = PlanFile(dataset.plan).shard_rows(task.shard)
     layout = image_layout(manifest, rows.column("sensor")[0].as_py())
     holes = [Hole(patch_id, "worker", cause, 1) for patch_id in rows["patch_id"].to_pylist()]
@@ -148,15 +147,6 @@ def abandon_shard(task: FetchTask, cause: str) -> int:
         holes=holes,
     )
     return len(holes)
-
-
-def _manifest(dataset: Dataset) -> Manifest:
-    path = dataset.manifest
-    return _parsed(path.read_text(encoding="utf-8"), path.name, path.parent)
-
-
-#: A dataset has many shards and one manifest, and parsing it takes as long as thirty patches.
-_parsed = lru_cache(maxsize=4)(parse_manifest)
 
 
 def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardContent:
@@ -194,7 +184,9 @@ def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardConte
                 image = encode_image(pixels.planes, layout)
                 frames.append(image)
                 made[index] = _patch_row(row, scene, pixels, cloud, image)
-    table = _table(rows, made, frames.finish(), layout)
+    # The order they came in -> the plan's.
+    images = frames.finish(np.argsort(list(made)).tolist())
+    table = _table(rows, made, images, layout)
     return ShardContent(table, _in_order(filtered), _in_order(holes))
 
 
@@ -206,9 +198,7 @@ def _table(
     indices = sorted(made)
     kept = rows.select(_PLANNED).take(pa.array(indices, pa.int64()))
     columns = {name: kept[name].cast(schema.field(name).type) for name in _PLANNED}
-    arrived = list(made)
-    in_order = arrived == indices
-    columns["image"] = images if in_order else images.take(pa.array(np.argsort(arrived)))
+    columns["image"] = images
     for field in schema:
         if field.name not in columns:
             values = [made[index][field.name] for index in indices]

@@ -81,14 +81,9 @@ def read_header(
         opened = open_file(path, access_for(signer), stack)
         if opened.image is not None:
             blocks, transform = opened.image
-            grid_ = blocks.grid
-            return SourceGrid(
-                blocks.epsg,
-                transform,
-                grid_.width,
-                grid_.height,
-                max(grid_.block_width, grid_.block_height) if blocks.tiled else 0,
-            )
+            edge = max(blocks.grid.block_width, blocks.grid.block_height) if blocks.tiled else 0
+            size = blocks.grid.width, blocks.grid.height
+            return SourceGrid(blocks.epsg, transform, *size, edge)
         signed = Signed(path) if opened.sign is None else opened.sign()
         source = stack.enter_context(open_signed(signed, path, grid))
         epsg = source.crs.to_epsg() if source.crs is not None else None

@@ -173,9 +173,13 @@ class Scene:
             raw["grid"] = SourceGrid(**raw["grid"])
         # An archive has a scene a patch, and setting 38 fields of a frozen value one by one takes
         # longer than parsing their text.
+        whole = _DEFAULTS | raw
+        if whole.keys() != _FIELDS:
+            return cls(**raw)  # raises: tells which it lacks, or does not know
         scene = cls.__new__(cls)
-        vars(scene).update(_DEFAULTS | raw)
+        vars(scene).update(whole)
         return scene
 
 
+_FIELDS = {one.name for one in fields(Scene)}
 _DEFAULTS = {one.name: one.default for one in fields(Scene) if one.default is not MISSING}

@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window
 
+from landmark.errors import LandmarkError
 from landmark.grid import SIZE_M, Frame
 
 #: Points per frame edge whose place in the file is computed; edges bend far less between them
@@ -45,10 +46,20 @@ class Transformers:
         self._made: dict[tuple[int, str], pyproj.Transformer] = {}
 
     def get(self, epsg: int, crs: CRS) -> pyproj.Transformer:
-        """Return the operation from an EPSG code to a file's CRS, x before y."""
+        """Return the operation from an EPSG code to a file's CRS, x before y.
+
+        Raises:
+            LandmarkError: There is none.
+        """
         key = (epsg, crs.to_wkt())
         if key not in self._made:
-            self._made[key] = pyproj.Transformer.from_crs(epsg, key[1], always_xy=True)
+            try:
+                self._made[key] = pyproj.Transformer.from_crs(epsg, key[1], always_xy=True)
+            except pyproj.exceptions.ProjError as error:
+                reason = str(error).splitlines()[0]
+                raise LandmarkError(
+                    f"no way from EPSG:{epsg} to the file's CRS: {reason}"
+                ) from None
         return self._made[key]
 
 

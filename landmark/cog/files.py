@@ -97,7 +97,7 @@ def read_small(path: str) -> bytes | None:
             data = os.pread(descriptor, wanted, origin)
         finally:
             os.close(descriptor)
-    except OSError:
+    except (OSError, OverflowError):  # the latter of a run that begins beyond any file
         return None
     whole = len(data) <= _START_BYTES if size is None else len(data) == size
     return data if whole else None

@@ -92,16 +92,16 @@ def _tie_points(head: bytes) -> tuple[int, int, int] | None:
 @functools.lru_cache(_REMEMBERED)
 def _span(start: int, directory: bytes) -> tuple[int, int, int] | None:
     """The same, of a directory at `start`: it follows from where the directory puts its values."""
-    own = [(0, 8), (start, start + len(directory))]
+    others = [(0, 8), (start, start + len(directory))]
     ties: list[tuple[int, int]] = []
     for tag, first, size in stored_apart(directory):
-        (ties if tag == TIE_POINTS else own).append((first, first + size))
-    end = max(last for _, last in (*own, *ties))
+        (ties if tag == TIE_POINTS else others).append((first, first + size))
+    end = max(last for _, last in (*others, *ties))
     if len(ties) != 1 or end > _REMEMBERED_BYTES:
         return None
     ((first, last),) = ties
     # Bytes that are something else as well are no place alone.
-    if last - first != _TIE_POINT.size or any(a < last and first < b for a, b in own):
+    if last - first != _TIE_POINT.size or any(a < last and first < b for a, b in others):
         return None
     return first, last, end
 
@@ -111,4 +111,6 @@ def _remembered(before: bytes, after: bytes) -> tuple[BlockImage, Scale]:
     """Return what a header says, by its bytes before and after its tie point."""
     header = before + bytes(_TIE_POINT.size) + after
     tags = read_tags(lambda start, stop: header[start:stop], header)
+    if len(tags.doubles(TIE_POINTS)) != 6:
+        raise LayoutError("no single tie point")
     return image_of(tags), scale_of(tags)

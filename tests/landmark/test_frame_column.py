@@ -35,3 +35,16 @@ def test_what_no_one_array_can_hold_becomes_several(monkeypatch: pytest.MonkeyPa
     column = column_of(frames, 10)
     assert column.to_pylist() == frames
     assert [len(chunk) for chunk in column.chunks] == [3, 3, 3, 1]
+
+
+@given(st.permutations(range(7)), st.booleans())
+def test_frames_stand_where_they_belong(places: list[int], many: bool) -> None:
+    frames = [bytes([number]) * 20 for number in places]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame_column, "_LARGEST", 60 if many else 2**31 - 1)
+        column = FrameColumn(7)
+        for frame in frames:
+            column.append(frame)
+        ordered = column.finish(sorted(range(7), key=lambda place: places[place]))
+    assert ordered.to_pylist() == sorted(frames)
+    assert (ordered.num_chunks > 1) == many

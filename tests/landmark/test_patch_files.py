@@ -14,12 +14,14 @@ import pytest
 from affine import Affine
 from numpy.typing import NDArray
 
+from landmark import pixels
 from landmark.band_files import access_for, open_bands, read_bands
 from landmark.bands import Band, Cut, image_band
-from landmark.cog.files import read_small
+from landmark.cog.files import DiskFile, read_small
+from landmark.cog.images import read_image
 from landmark.grid import Frame
 from landmark.patch_files import read_one_patch
-from landmark.pixels import read_patches
+from landmark.pixels import PatchPixels, read_patches
 from landmark.scenes import BandAsset, Scene, Unit
 from landmark.schema import s2_layout
 from landmark.subfiles import subfile_path
@@ -83,7 +85,9 @@ def test_reflectance_is_what_is_cut(options: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("unit", ["db", "linear"])
-@pytest.mark.parametrize("holes", [(), (np.nan,), (np.inf, -np.inf, np.nan), (-9999.0,)])
+@pytest.mark.parametrize(
+    "holes", [(), (np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf, np.nan), (-9999.0,)]
+)
 def test_backscatter_is_what_is_cut(unit: Unit, holes: Sequence[float], tmp_path: Path) -> None:
     values = np.random.default_rng(2).normal(-12, 3, (120, 120)).astype(np.float32)
     if unit == "linear":
@@ -101,6 +105,59 @@ def test_a_member_of_a_tar_file_is_a_file(tmp_path: Path) -> None:
     packed.write_bytes(b"x" * 512 + data + b"y" * 512)
     check_alike([band_at(subfile_path(str(packed), 512, len(data)))])
     assert read_small(subfile_path(str(packed), 512, len(data) + 513)) is None
+
+
+def test_scene_classes_are_what_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file(tmp_path / "B02.tif", tiled=False, compress="none")
+    classes = (DN[:60, :60] % 12).astype(np.uint8)
+    write_file(tmp_path / "SCL.tif", classes, 20, tiled=False, compress="none")
+    scene = replace(scene_of("s2", "dn", ["B02"]), scl=BandAsset("SCL", "SCL.tif"))
+
+    def read() -> PatchPixels:
+        (made,) = read_patches(
+            scene, [FRAME], lambda href: str(tmp_path / href), s2_layout(("B02",))
+        )
+        assert not isinstance(made, str)
+        return made
+
+    cut = 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal cut
+        cut += 1
+        return read_bands(*given)
+
+    monkeypatch.setattr(pixels, "read_bands", counted)
+    ours = read()
+    assert cut == 0  # no window was looked for
+    monkeypatch.setattr(pixels, "read_one_patch", lambda bands, frame: None)
+    theirs = read()
+    assert cut == 1
+    assert ours.scl is not None
+    assert theirs.scl is not None
+    np.testing.assert_array_equal(ours.scl, classes)
+    np.testing.assert_array_equal(ours.scl, theirs.scl)
+    np.testing.assert_array_equal(ours.planes[0], theirs.planes[0])
+    assert ours.valid_fraction == theirs.valid_fraction == np.count_nonzero(DN) / DN.size
+
+
+@pytest.mark.parametrize(("size", "small"), [(65_535, True), (65_536, True), (65_537, False)])
+def test_files_up_to_64_kib_are_small(size: int, small: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(size))
+    for name in (str(path), subfile_path(str(path), 0, size)):
+        found = read_small(name)
+        assert (found == bytes(size)) if small else found is None
+    assert read_small(subfile_path(str(path), 10**20, 100)) is None
+
+
+def test_a_block_that_claims_more_than_a_block_is_left_to_windows(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.tif", tiled=False, compress="deflate", blockysize=120)
+    with DiskFile(str(path)) as file:
+        image = read_image(file.head).blocks
+    assert image.only_block is not None
+    image = replace(image, counts=np.array([image.most_bytes + 1], np.uint64))
+    assert image.only_block is None
 
 
 def test_what_is_not_just_the_frame_is_left_to_windows(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -109,7 +111,12 @@ def test_patches_that_come_in_another_order_are_stored_in_the_plans(
     _, dataset = fetched(catalog, PatchRules(max_cloud=1, max_snow=1))
     first = pq.read_table(dataset.patch_shard("s2-00000"))
     read = patches._read_scene
-    monkeypatch.setattr(patches, "_read_scene", lambda *given: reversed(list(read(*given))))
+
+    def late(*given: Any) -> Iterator[Any]:
+        first, *others = read(*given)
+        yield from (*others, first)
+
+    monkeypatch.setattr(patches, "_read_scene", late)
     shutil.rmtree(dataset.patches)
     fetched(catalog, PatchRules(max_cloud=1, max_snow=1))
     assert pq.read_table(dataset.patch_shard("s2-00000")).equals(first)

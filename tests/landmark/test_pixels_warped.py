@@ -212,3 +212,9 @@ def test_decibels_that_need_no_warp_are_kept_bit_by_bit(tmp_path: Path) -> None:
     scene = radar_scene(tmp_path, "db", nodata=None)
     (result,) = read(scene, [cell(1, 1)], tmp_path, s1_layout())
     assert np.array_equal(result.planes[0], slow_cut(tmp_path / "VV.tif", cell(1, 1), 120, np.nan))
+
+
+def test_a_frame_that_nothing_leads_to_is_no_patch(scene: Scene, folder: Path) -> None:
+    lost, good = read(scene, [cell(1, 1, epsg=99999), cell(1, 1)], folder)
+    assert "no way from EPSG:99999 to the file's CRS" in lost
+    assert not isinstance(good, str)

@@ -17,7 +17,7 @@ from landmark.cog import images
 from landmark.cog.headers import LayoutError
 from landmark.cog.images import read_image
 
-SCALE, TIE_POINTS = 33550, 33922
+SCALE, TIE_POINTS, NODATA = 33550, 33922, 42113
 
 
 def write_patch(path: Path, x: float = 5.0, y: float = 7.0, **options: Any) -> bytes:
@@ -99,6 +99,20 @@ def test_tie_points_that_are_something_else_as_well_are_not_left_out(tmp_path: P
         found.add(outcome(bytes(data)))
         assert outcome(bytes(data)) == taken_apart(bytes(data))
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 10, 16, 17, 18])
+def test_tie_points_are_doubles(kind: int, tmp_path: Path) -> None:
+    data = bytearray(write_patch(tmp_path / "a.tif"))
+    struct.pack_into("<H", data, entry(bytes(data), TIE_POINTS) + 2, kind)
+    assert outcome(bytes(data)) is taken_apart(bytes(data)) is None
+
+
+def test_a_second_tie_point_is_one_too_many(tmp_path: Path) -> None:
+    """The last entry becomes another of its tag, its value in the directory itself."""
+    data = bytearray(write_patch(tmp_path / "a.tif", nodata=0))
+    struct.pack_into("<HHII", data, entry(bytes(data), NODATA), TIE_POINTS, 4, 1, 7)
+    assert outcome(bytes(data)) is taken_apart(bytes(data)) is None
 
 
 def test_a_header_is_taken_apart_once(tmp_path: Path) -> None:
