@@ -215,11 +215,12 @@ def _row(cells: list[str], where: str, line: int, source: str | None) -> Crosswa
         raise InputError(f"{where}: names no source")
     if source is not None and own != source:
         raise InputError(f"{where}: source is {own!r}, but the labels are {source!r}")
-    if not (code.isascii() and code.isdigit() and len(code) <= 9):
+    number = whole_number(code)
+    if number is None or number >= 10**9:
         raise InputError(f"{where}: code {code!r} is no whole number")
     if label and label not in CLASSES:
         raise InputError(f"{where}: unknown class {label!r}; there are {', '.join(CLASSES)}")
-    return CrosswalkRow(int(code), name, label or None, _weight(weight, label, where), note, line)
+    return CrosswalkRow(number, name, label or None, _weight(weight, label, where), note, line)
 
 
 def _weight(text: str, label: str, where: str) -> float:

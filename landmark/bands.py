@@ -129,6 +129,7 @@ class Backscatter(Band):
             return Cut(to_db(stored), warped=False)
         # Already what is wanted: passing through linear power would only add rounding.
         db = stored.astype(np.float32)
+        # A mask costs more than two looks, and most patches hold nothing to be masked.
         if not (math.isfinite(db.min()) and math.isfinite(db.max())):
             db[~np.isfinite(db)] = np.nan
         return Cut(db, warped=False)
@@ -186,5 +187,4 @@ def image_band(scene: Scene, asset: BandAsset, side: int, path: str) -> Band:
 
 def nodata_values(*candidates: float | None) -> list[float]:
     """Return the distinct numeric nodata values; NaN is nodata in any case."""
-    stated = {float(v) for v in candidates if v is not None and not math.isnan(v)}
-    return sorted(stated) if len(stated) > 1 else list(stated)
+    return sorted({float(v) for v in candidates if v is not None and not math.isnan(v)})

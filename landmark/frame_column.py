@@ -68,6 +68,7 @@ class FrameColumn:
             return
         ends = np.zeros(len(self._sizes) + 1, np.int32)
         np.cumsum(self._sizes, out=ends[1:])
+        # Few came of many expected: what they leave is given back. Else a copy would cost more.
         self._data.resize(self._used, shrink_to_fit=self._used < self._data.size // 2)
         buffers = [None, pa.py_buffer(ends), self._data]
         self._chunks.append(pa.Array.from_buffers(pa.binary(), len(self._sizes), buffers))

@@ -83,7 +83,8 @@ def parse_manifest(text: str, origin: str, folder: Path, *, check_files: bool = 
     return manifest
 
 
-@functools.lru_cache(maxsize=4)  # the tasks of a fetch read the same one for each of their shards
+# Each task of a fetch reads the dataset's manifest, and parsing takes as long as some 30 patches.
+@functools.lru_cache(maxsize=4)
 def _parsed(text: str, origin: str, folder: Path) -> tuple[Manifest, strict_yaml.Document]:
     document = strict_yaml.parse(text, origin)
     if not isinstance(document.value, dict):

@@ -20,7 +20,16 @@ from landmark.placing import corner
 
 
 def read_one_patch(bands: Sequence[Band], frame: Frame) -> list[Cut] | None:
-    """Return the bands on a frame, or None unless each of their files is the frame and no more."""
+    """Return the bands on a frame, or None unless each of their files is the frame and no more.
+
+    Args:
+        bands: Bands of local files; others are left to `landmark.band_files`.
+        frame: The patch: 1200 m in the CRS the files have to be of.
+
+    Returns:
+        A cut per band, (side, side) in the dtype and unit the band finishes planes in; or None,
+        also where a file is missing, damaged, or holds what contradicts its scene.
+    """
     cuts = []
     for band in bands:
         found = _stored(band, frame)
@@ -45,7 +54,7 @@ def _stored(band: Band, frame: Frame) -> tuple[Plane, float | None] | None:
     block, side = image.only_block, band.side
     if block is None or not image.grid.width == image.grid.height == side:
         return None
-    if image.samples != band.asset.index or image.samples != 1 or not band.accepts(image.dtype):
+    if not (image.samples == band.asset.index == 1 and band.accepts(image.dtype)):
         return None
     if corner(frame, side, image.epsg, transform) != (0, 0) or block.stop > len(data):
         return None

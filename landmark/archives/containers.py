@@ -33,7 +33,6 @@ _AT = "#at="
 _EXTENT = re.compile(r"[^#]+#at=(?P<offset>\d+),(?P<size>\d+)(?P<inner>#.*)?", re.DOTALL)
 _ZIPPED = re.compile(r"/vsizip/\{(?P<file>[^}]+)\}/.+", re.DOTALL)
 _ZIP, _TAR = (".zip",), (".tar",)
-_PLACED = (*_ZIP, *_TAR)
 #: What cannot be read in place, and the parts that publishers split large files into
 #: (`BigEarthNet-S1.tar.gzaa`, `activations.tar.000.gz.part`).
 _PACKED = re.compile(r"\.(gz|tgz|zst|xz|bz2|7z|rar|gz[a-z]{2}|part)$", re.IGNORECASE)
@@ -304,7 +303,7 @@ def open_path(location: str, href: str) -> str:
     suffix = location[location.rfind(".") :].lower()
     file, hash_mark, inner = href.partition("#")
     _check_member(location, file)
-    if suffix in _PLACED and os.path.isfile(location):  # noqa: PTH113
+    if suffix in (*_TAR, *_ZIP) and os.path.isfile(location):  # noqa: PTH113
         return _packed_path(location, href, zipped=suffix in _ZIP)
     path = f"{location}/{file}"
     if not os.path.isfile(path):  # noqa: PTH113

@@ -119,7 +119,11 @@ class _Bytes:
 
 
 def stored_apart(directory: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield tag, first byte and size of values that a classic directory has elsewhere."""
+    """Yield tag, first byte and size of the values that a directory does not hold itself.
+
+    Args:
+        directory: Of a classic TIFF: the number of its entries and the entries, 12 bytes each.
+    """
     for tag, kind, count, raw in _CLASSIC_ENTRY.iter_unpack(directory[2:]):
         size = count * _TYPES[kind].itemsize if kind in _TYPES else 0
         if size > len(raw):
