@@ -20,6 +20,7 @@ from landmark.cog.images import PlacedImage, read_image
 from landmark.errors import InputError, LandmarkError
 from landmark.gdal_windows import check_dtype, read_cuts
 from landmark.grid import Frame
+from landmark.hdf5 import is_hdf5
 from landmark.opening import is_remote
 from landmark.placing import corner
 from landmark.signing import Signed, Signer
@@ -78,11 +79,16 @@ def open_file(path: str, access: Access, stack: contextlib.ExitStack) -> BandFil
 
     Raises:
         LandmarkError: A server does not give the header.
+        InputError: There is no such file.
     """
     if not is_remote(path):
         try:
             disk = stack.enter_context(DiskFile(path))
             return BandFile(path, None, disk, read_image(disk.head))
+        except FileNotFoundError:
+            if path.startswith("/vsi") or is_hdf5(path):
+                return BandFile(path)
+            raise InputError(f"{path}: no such file") from None
         except (OSError, LayoutError):
             return BandFile(path)
     address = Address(path, access.signer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -13,26 +13,34 @@ from rasterio.crs import CRS
 
 from landmark.errors import LandmarkError
 from landmark.grid import Frame
-from landmark.radiometry import contradicts, from_db, remove_offset, to_db, valid_power
+from landmark.radiometry import (
+    contradicts,
+    from_db,
+    plainly_db,
+    remove_offset,
+    to_db,
+    valid_power,
+)
 from landmark.scenes import BandAsset, Scene
 from landmark.warping import warp, warp_classes
 
 Plane = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """One band on one frame.
 
     Attributes:
-        plane: The finished values at native size.
+        plane: The finished values at native size; may be a view of what they were read into.
         warped: Whether they were interpolated.
         clipped: Share of the valid values that removing the offset clipped.
+        complete: Whether all values were seen to be valid; False: nobody looked.
     """
 
     plane: Plane
     warped: bool
     clipped: float = 0.0
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,7 @@ class Place:
     frame: Frame
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """One band of a scene as planes of side x side pixels; subclasses know what it measures.
 
     Attributes:
@@ -60,8 +67,10 @@ class Band:
     side: int
     path: str
 
-    #: Value that stands for pixels outside the file.
-    fill = 0.0
+    @property
+    def fill(self) -> float:
+        """Value that stands for pixels outside the file."""
+        return 0.0
 
     def accepts(self, dtype: np.dtype) -> bool:
         """Return whether a file of this dtype can hold the band."""
@@ -91,17 +100,25 @@ class Band:
 class Reflectance(Band):
     """Sentinel-2 DN -> uint16 reflectance x 10000: nodata first, then the warp, then the offset."""
 
+    __slots__ = ()
+
     def accepts(self, dtype: np.dtype) -> bool:
         """Return whether the dtype holds digital numbers."""
         return dtype.kind in "ui"
 
     def cut(self, stored: Plane, nodata: float | None) -> Cut:
         """Return reflectance."""
+        if self._is_plain(nodata) and stored.dtype == np.uint16 and stored.min() > 0:
+            return Cut(stored, warped=False, complete=True)
         for value in nodata_values(nodata, self.scene.nodata):
             if value != 0:
                 stored = np.where(stored == value, 0, stored)
         plane, clipped = remove_offset(stored, self.scene.offset, None)
         return Cut(plane, warped=False, clipped=clipped)
+
+    def _is_plain(self, nodata: float | None) -> bool:
+        """Return whether DN are reflectance x 10000 as they are, nodata being 0 alone."""
+        return not (self.scene.offset or self.scene.nodata or nodata)
 
     def warp(self, stored: Plane, nodata: float | None, place: Place) -> Cut:
         """Return reflectance, bilinear, rounded to nearest."""
@@ -116,7 +133,12 @@ class Reflectance(Band):
 class Backscatter(Band):
     """Sentinel-1 linear power or dB -> float32 dB; interpolated in linear power."""
 
-    fill = math.nan
+    __slots__ = ()
+
+    @property
+    def fill(self) -> float:
+        """NaN."""
+        return math.nan
 
     def accepts(self, dtype: np.dtype) -> bool:
         """Return whether the dtype holds calibrated backscatter (integers are amplitudes)."""
@@ -124,15 +146,19 @@ class Backscatter(Band):
 
     def cut(self, stored: Plane, nodata: float | None) -> Cut:
         """Return dB."""
+        if self._is_plain(nodata) and stored.dtype == np.float32 and plainly_db(stored):
+            return Cut(stored, warped=False, complete=True)
         stored = self._without_nodata(stored, nodata)
         if self.scene.unit != "db":
             return Cut(to_db(stored), warped=False)
         # Already what is wanted: passing through linear power would only add rounding.
         db = stored.astype(np.float32)
-        # A mask costs more than two looks, and most patches hold nothing to be masked.
-        if not (math.isfinite(db.min()) and math.isfinite(db.max())):
-            db[~np.isfinite(db)] = np.nan
+        db[~np.isfinite(db)] = np.nan
         return Cut(db, warped=False)
+
+    def _is_plain(self, nodata: float | None) -> bool:
+        """Return whether values are dB as they are, nodata being NaN alone."""
+        return self.scene.unit == "db" and nodata is None and self.scene.nodata is None
 
     def warp(self, stored: Plane, nodata: float | None, place: Place) -> Cut:
         """Return dB of the bilinear power."""
@@ -158,6 +184,8 @@ class Backscatter(Band):
 class SceneClasses(Band):
     """Sentinel-2 scene classification, nearest; 0 = nodata."""
 
+    __slots__ = ()
+
     def accepts(self, dtype: np.dtype) -> bool:
         """Return whether the dtype holds class numbers."""
         return dtype.kind in "ui"
@@ -173,16 +201,15 @@ class SceneClasses(Band):
         return Cut(nearest, warped=True)
 
 
-def image_band(scene: Scene, asset: BandAsset, side: int, path: str) -> Band:
-    """Return the rules of one image band of a scene.
+def image_band(scene: Scene) -> type[Reflectance | Backscatter]:
+    """Return the rules of the image bands of a scene.
 
     Raises:
         LandmarkError: The scene's unit does not belong to its sensor.
     """
     if (scene.unit == "dn") != (scene.sensor == "s2"):
         raise LandmarkError(f"{scene.item}: unit {scene.unit} does not fit sensor {scene.sensor}")
-    kind = Backscatter if scene.sensor == "s1" else Reflectance
-    return kind(scene, asset, side, path)
+    return Backscatter if scene.sensor == "s1" else Reflectance
 
 
 def nodata_values(*candidates: float | None) -> list[float]:

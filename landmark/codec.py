@@ -78,9 +78,10 @@ def encode_image(planes: Sequence[NDArray[np.generic]], layout: ImageLayout) -> 
     Raises:
         ValueError: Number, shape or dtype of the planes is not the layout's.
     """
+    dtype = np.dtype(layout.dtype)
     if tuple(plane.shape for plane in planes) != layout.shapes:
         raise ValueError(f"planes of {[p.shape for p in planes]} do not fit {layout.shapes}")
-    if any(plane.dtype != np.dtype(layout.dtype) for plane in planes):
+    if any(plane.dtype != dtype for plane in planes):
         raise ValueError(f"planes are not all {layout.dtype}")
     flat = np.concatenate([plane.ravel() for plane in planes])
     return _compress(flat if layout.step is None else _quantise(flat, layout.step), layout.codec)

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 
+from landmark.cog.known import KnownHeaders
 from landmark.commits import Filtered, Hole, hash_bytes, hash_json
 from landmark.dataset import Dataset
 from landmark.errors import LandmarkError
-from landmark.frame_column import FrameColumn
-from landmark.grid import RESOLUTION_M, Frame
+from landmark.grid import Frame
 from landmark.hdf5 import split_path
 from landmark.manifest import Manifest
 from landmark.manifest_file import load_manifest
 from landmark.opening import is_remote
+from landmark.patch_columns import PatchColumns
 from landmark.pixels import PatchPixels, iter_patches
 from landmark.plan_file import PlanFile
 from landmark.progress import Silent
 from landmark.radiometry import class_fraction
 from landmark.scenes import Scene
 from landmark.schema import SCHEMA_VERSION, ImageLayout, patch_schema, s1_layout, s2_layout
-from landmark.shards import commit_shard, encode_image, encode_scl, frame_xxh3
+from landmark.shards import commit_shard
+from landmark.signing import Signer
 from landmark.sources import Roots, open_roots
 from landmark.throttle import shared_throttle
 
@@ -40,12 +42,8 @@ SNOW_CLASSES = (11,)
 
 #: The plan columns a patch's bytes depend on, beside its scene.
 _OF_ROW = ("patch_id", "frame", "epsg", "x_min", "y_max", "pair_id", "pair_gap_s")
-#: The plan columns that making a patch asks for, and those that patches have as they are there.
+#: The plan columns that making a patch asks for.
 _ASKED = ("patch_id", "frame", "epsg", "x_min", "y_max", "scene")
-_PLANNED = (
-    "patch_id", "sensor", "platform", "orbit_state", "relative_orbit", "polarisations", "mgrs",
-    "datetime", "lon", "lat", "epsg", "geometry", "pair_id", "pair_gap_s",
-)  # fmt: skip
 #: What `shard_fingerprint` needs of a plan.
 FINGERPRINTED = ("sensor", "scene", *_OF_ROW)
 
@@ -161,49 +159,28 @@ def make_patches(rows: pa.Table, manifest: Manifest, roots: Roots) -> ShardConte
     """
     layout = image_layout(manifest, rows["sensor"][0].as_py())
     planned = rows.select(_ASKED).to_pylist()
-    # By position: patches come in the order they are read, and are stored in the plan's.
-    made: dict[int, dict[str, Any]] = {}
-    frames = FrameColumn(len(planned))
+    frames = [Frame(row["frame"], row["epsg"], row["x_min"], row["y_max"]) for row in planned]
+    made = PatchColumns(rows, layout)
     filtered: dict[int, Filtered] = {}
     holes: dict[int, Hole] = {}
+    source = _source(roots, rows["sensor"][0].as_py())
     for text, group in groupby(range(len(planned)), key=lambda index: planned[index]["scene"]):
         scene = Scene.from_json(text)
-        members = list(group)
-        for index, pixels, rounds in _read_scene(scene, planned, members, layout, roots):
-            row = planned[index]
+        wanted = {index: frames[index] for index in group}
+        for index, pixels, rounds in _read_scene(scene, wanted, layout, source):
+            patch_id = planned[index]["patch_id"]
             if isinstance(pixels, str):
-                holes[index] = Hole(row["patch_id"], "read", pixels, rounds)
+                holes[index] = Hole(patch_id, "read", pixels, rounds)
                 continue
             cloud = None
             if pixels.scl is not None:
                 cloud = class_fraction(pixels.scl, manifest.patches.cloud_classes)
-            rejection = _rejection(row["patch_id"], pixels, cloud, manifest)
+            rejection = _rejection(patch_id, pixels, cloud, manifest)
             if rejection is not None:
                 filtered[index] = rejection
             else:
-                image = encode_image(pixels.planes, layout)
-                frames.append(image)
-                made[index] = _patch_row(row, scene, pixels, cloud, image)
-    # The order they came in -> the plan's.
-    images = frames.finish(np.argsort(list(made)).tolist())
-    table = _table(rows, made, images, layout)
-    return ShardContent(table, _in_order(filtered), _in_order(holes))
-
-
-def _table(
-    rows: pa.Table, made: dict[int, dict[str, Any]], images: pa.ChunkedArray, layout: ImageLayout
-) -> pa.Table:
-    """Return the patches that were made, in plan order, beside what the plan says of them."""
-    schema = patch_schema(layout)
-    indices = sorted(made)
-    kept = rows.select(_PLANNED).take(pa.array(indices, pa.int64()))
-    columns = {name: kept[name].cast(schema.field(name).type) for name in _PLANNED}
-    columns["image"] = images
-    for field in schema:
-        if field.name not in columns:
-            values = [made[index][field.name] for index in indices]
-            columns[field.name] = pa.array(values, field.type)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+                made.add(index, frames[index], scene, pixels, cloud)
+    return ShardContent(made.table(), _in_order(filtered), _in_order(holes))
 
 
 Entry = TypeVar("Entry")
@@ -213,31 +190,44 @@ def _in_order(entries: dict[int, Entry]) -> tuple[Entry, ...]:
     return tuple(entries[index] for index in sorted(entries))
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where the files of a shard are: href -> path, what signs URLs, and headers read so far."""
+
+    locate: Callable[[str], str]
+    signer: Signer
+    known: KnownHeaders
+
+
+def _source(roots: Roots, sensor: str) -> _Source:
+    return _Source(roots.locator(sensor), roots.signer(sensor), KnownHeaders())
+
+
 def _read_scene(
     scene: Scene,
-    planned: Sequence[dict[str, Any]],
-    members: Sequence[int],
+    frames: Mapping[int, Frame],
     layout: ImageLayout,
-    roots: Roots,
+    source: _Source,
 ) -> Iterator[tuple[int, PatchPixels | str, int]]:
-    """Yield (position, pixels or the cause of its hole, rounds) for the patches of one scene."""
-    frames = {index: _frame(planned[index]) for index in members}
-    opened: dict[str, str] = {}
+    """Yield (position, pixels or the cause of its hole, rounds) for the patches of one scene.
 
-    def open_href(href: str) -> str:
-        path = roots.resolve(scene.sensor, href)
-        opened[path] = href
-        return path
-
-    signer = roots.signer(scene.sensor)
+    Args:
+        scene: What is read.
+        frames: Position of each patch -> where it lies.
+        layout: Of the images.
+        source: Where the files are.
+    """
     failed: dict[int, str] = {}
-    wanted = list(members)
+    wanted = list(frames)
     for round_ in range(1, _ROUNDS + 1):
         failed = {}
         waiting = dict.fromkeys(wanted)
         chosen = [frames[index] for index in wanted]
+        patches = iter_patches(
+            scene, chosen, source.locate, layout, signer=source.signer, known=source.known
+        )
         try:
-            for position, pixels in iter_patches(scene, chosen, open_href, layout, signer=signer):
+            for position, pixels in patches:
                 index = wanted[position]
                 del waiting[index]
                 if isinstance(pixels, str):
@@ -247,18 +237,24 @@ def _read_scene(
         except LandmarkError as error:
             failed.update(dict.fromkeys(waiting, str(error)))
         wanted = sorted(failed)
-        if not failed or round_ == _ROUNDS or not any(map(is_remote, opened)):
+        if not failed or round_ == _ROUNDS or not any(map(is_remote, _hrefs(scene))):
             break
         time.sleep(_PAUSE_S)
     for index, cause in sorted(failed.items()):
-        # The cause goes into the commit mark: the catalog's own href, never a local path.
-        for path, href in opened.items():
+        yield index, _without_paths(cause, scene, source.locate), round_
+
+
+def _hrefs(scene: Scene) -> list[str]:
+    return [asset.href for asset in (*scene.bands, scene.scl) if asset is not None]
+
+
+def _without_paths(cause: str, scene: Scene, locate: Callable[[str], str]) -> str:
+    """Return a cause as the commit mark keeps it: the catalog's own href, never a local path."""
+    for href in _hrefs(scene):
+        with contextlib.suppress(LandmarkError):
+            path = locate(href)
             cause = cause.replace(path, href).replace(split_path(path)[0], href.partition("#")[0])
-        yield index, cause, round_
-
-
-def _frame(row: dict[str, Any]) -> Frame:
-    return Frame(row["frame"], row["epsg"], row["x_min"], row["y_max"])
+    return cause
 
 
 def _rejection(
@@ -275,36 +271,3 @@ def _rejection(
     if snow is not None and snow > rules.max_snow:
         return Filtered(patch_id, "snow", f"{snow:.3f} snow > {rules.max_snow:g}")
     return None
-
-
-def _patch_row(
-    row: dict[str, Any],
-    scene: Scene,
-    pixels: PatchPixels,
-    cloud: float | None,
-    image: bytes,
-) -> dict[str, Any]:
-    return {
-        "image_nbytes": len(image),
-        "image_xxh3": frame_xxh3(image),
-        "scl": None if pixels.scl is None else encode_scl(pixels.scl),
-        "transform": _frame(row).transform(RESOLUTION_M),
-        "cloud_fraction": cloud if cloud is None else np.float32(cloud),
-        "valid_fraction": np.float32(pixels.valid_fraction),
-        "clipped_fraction": pixels.clipped_fraction,
-        "original": pixels.original,
-        "provenance": {
-            "provider": scene.provider,
-            "collection": scene.collection,
-            "item": scene.item,
-            "hrefs": [asset.href for asset in scene.bands],
-            "baseline": scene.baseline,
-            "offset": scene.offset,
-            "offset_evidence": scene.offset_evidence,
-            "quantity": scene.quantity,
-            "unit_source": scene.unit_source,
-            "resampling": pixels.resampling,
-            "licence": scene.licence,
-            "notes": list(scene.notes),
-        },
-    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from landmark.band_files import OpenBand, access_for, open_bands, open_file, rea
 from landmark.bands import Band, Cut, Plane, SceneClasses, image_band, nodata_values
 from landmark.codec import SCL_SIDE, replicate
 from landmark.cog.client import HttpClient
+from landmark.cog.known import KnownHeaders
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
 from landmark.opening import is_remote, open_image, open_signed, reading
@@ -40,8 +41,7 @@ _OVERVIEW_PIXELS = 512
 _DARK_PERCENT = 1.0
 
 
-@dataclass(frozen=True)
-class PatchPixels:
+class PatchPixels(NamedTuple):
     """The pixels of one patch after the radiometry, ready to be encoded.
 
     Attributes:
@@ -180,6 +180,7 @@ def iter_patches(
     *,
     signer: Signer | None = None,
     client: HttpClient | None = None,
+    known: KnownHeaders | None = None,
 ) -> Iterator[tuple[int, PatchPixels | str]]:
     """Yield the pixels of several frames of one scene, group by group.
 
@@ -192,6 +193,7 @@ def iter_patches(
         layout: Bands wanted and their native sizes.
         signer: Signs URLs, and again when a signature has expired; None where none is needed.
         client: Asks HTTP servers; default: the one of this process.
+        known: Headers of local files read before; None where none was.
 
     Yields:
         Position in `frames`, and its pixels or the one-line cause why it could not be read.
@@ -205,7 +207,8 @@ def iter_patches(
             yield index, _whole_array(scene, resolve, layout)
         return
     bands = _bands(scene, resolve, layout)
-    if len(frames) == 1 and (cuts := read_one_patch(bands, frames[0])):
+    known = known or KnownHeaders()
+    if len(frames) == 1 and (cuts := read_one_patch(bands, frames[0], known)):
         images = len(layout.bands)
         yield 0, _assemble(cuts[:images], cuts[images] if len(cuts) > images else None, layout)
         return
@@ -219,14 +222,15 @@ def iter_patches(
 
 def _bands(scene: Scene, resolve: Resolve, layout: ImageLayout) -> list[Band]:
     """Return the bands to read, in the layout's order; scene classes last, where there are any."""
+    kind = image_band(scene)
     assets = {asset.band: asset for asset in scene.bands}
     missing = [band for band in layout.bands if band not in assets]
     if missing:
         raise LandmarkError(f"{scene.item}: has no file for {', '.join(missing)}")
-    bands = [
-        image_band(scene, assets[name], side, resolve(assets[name].href))
-        for name, (side, _) in zip(layout.bands, layout.shapes, strict=True)
-    ]
+    bands: list[Band] = []
+    for name, (side, _) in zip(layout.bands, layout.shapes, strict=True):
+        asset = assets[name]
+        bands.append(kind(scene, asset, side, resolve(asset.href)))
     if scene.scl is not None:
         bands.append(SceneClasses(scene, scene.scl, SCL_SIDE, resolve(scene.scl.href)))
     return bands
@@ -248,23 +252,24 @@ def _read_group(
 
 def _assemble(cuts: Sequence[Cut], scl: Cut | None, layout: ImageLayout) -> PatchPixels:
     valid: NDArray[np.bool_] | None = None
-    clipped, values = 0.0, 0
-    for cut in cuts:
-        count = cut.plane.size
-        if not _complete(cut.plane):
-            good = _valid(cut.plane)
+    clipped, values, warped = 0.0, 0, False
+    for plane, warped_too, share, complete in cuts:
+        count = plane.size
+        if not (complete or _complete(plane)):
+            good = _valid(plane)
             count = int(np.count_nonzero(good))
             wide = np.empty((PIXELS, PIXELS), dtype=bool)
             replicate(good, wide)
             valid = wide if valid is None else valid & wide
-        clipped += cut.clipped * count
+        clipped += share * count
         values += count
+        warped |= warped_too
     return PatchPixels(
-        planes=tuple(np.ascontiguousarray(cut.plane) for cut in cuts),
+        planes=tuple([cut.plane for cut in cuts]),
         scl=None if scl is None else scl.plane,
         valid_fraction=1.0 if valid is None else valid_fraction(valid),
         clipped_fraction=clipped / max(1, values) if layout.sensor == "s2" else None,
-        resampling="bilinear" if any(cut.warped for cut in cuts) else "none",
+        resampling="bilinear" if warped else "none",
     )
 
 
@@ -283,8 +288,7 @@ def _whole_array(scene: Scene, resolve: Resolve, layout: ImageLayout) -> PatchPi
     array = read_array(scene, resolve(scene.bands[0].href), layout)
     cuts = [Cut(plane, warped=False, clipped=array.clipped) for plane in array.planes]
     pixels = _assemble(cuts, None, layout)
-    return replace(
-        pixels,
+    return pixels._replace(
         original=array.original,
         resampling="average" if array.averaged else pixels.resampling,
     )

@@ -24,6 +24,8 @@ def corner(
     a, b, c, d, e, f = transform
     if frame.epsg != epsg or b != 0 or d != 0:
         return None
+    if c == frame.x_min and f == frame.y_max and a == size == -e:
+        return 0, 0  # a file that is the frame, as most of an archive are
     # Over the whole patch the two grids may not drift apart by more than the tolerance.
     if max(abs(a - size), abs(e + size)) * side > _ON_GRID * size:
         return None

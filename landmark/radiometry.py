@@ -132,6 +132,14 @@ def backscatter_unit(values: NDArray[np.floating]) -> Unit | None:
     return "linear" if low > _NOISE_POWER and middle >= 0 else None
 
 
+def plainly_db(values: NDArray[np.floating]) -> bool:
+    """Return whether values are finite, and their least too low to be power, as in most patches.
+
+    Two looks at them, where a mask would take several; False says nothing.
+    """
+    return -math.inf < float(values.min()) <= _NOISE_POWER and float(values.max()) < math.inf
+
+
 def contradicts(values: NDArray[np.floating], unit: Unit) -> bool:
     """Return whether backscatter values prove that they are of the other unit.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, cast
+
+import orjson
 
 Sensor = Literal["s1", "s2"]
 Unit = Literal["dn", "linear", "db"]
@@ -158,28 +160,47 @@ class Scene:
     @classmethod
     def from_json(cls, text: str) -> Scene:
         """Return the scene that `to_json` wrote."""
-        raw: dict[str, Any] = json.loads(text)
-        raw["bands"] = tuple(BandAsset(**band) for band in raw["bands"])
+        raw = _parsed(text)
+        raw["bands"] = tuple([_made(BandAsset, band) for band in raw["bands"]])
         for name in ("polarisations", "tags", "notes"):
-            raw[name] = tuple(raw.get(name, ()))
+            if name in raw:
+                raw[name] = tuple(raw[name])
         if raw.get("event") is not None:
             raw["event"] = SceneEvent(**raw["event"])
         if raw["scl"] is not None:
-            raw["scl"] = BandAsset(**raw["scl"])
+            raw["scl"] = _made(BandAsset, raw["scl"])
         if raw["reference"] is not None:
-            raw["reference"] = BandAsset(**raw["reference"])
+            raw["reference"] = _made(BandAsset, raw["reference"])
         if raw["grid"] is not None:
             raw["grid"]["transform"] = tuple(raw["grid"]["transform"])
-            raw["grid"] = SourceGrid(**raw["grid"])
-        # An archive has a scene a patch, and setting the fields of a frozen value one by one takes
-        # half as long as parsing their text.
-        whole = _DEFAULTS | raw
-        if whole.keys() != _FIELDS:
-            return cls(**raw)  # raises: tells which it lacks, or does not know
-        scene = cls.__new__(cls)
-        vars(scene).update(whole)
-        return scene
+            raw["grid"] = _made(SourceGrid, raw["grid"])
+        return _made(cls, raw)
 
 
-_FIELDS = {one.name for one in fields(Scene)}
-_DEFAULTS = {one.name: one.default for one in fields(Scene) if one.default is not MISSING}
+Made = TypeVar("Made", bound="Scene | BandAsset | SourceGrid")
+
+_FIELDS: dict[type, set[str]] = {
+    kind: {one.name for one in fields(kind)} for kind in (Scene, BandAsset, SourceGrid)
+}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the object that JSON is; NaN, which JSON has not, is one of the numbers."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = json.loads(text)
+    return cast(dict[str, Any], found)
+
+
+def _made(kind: type[Made], raw: dict[str, Any]) -> Made:
+    """Return a frozen value of its fields, with `raw` as its own.
+
+    An archive has a scene a patch, and setting the fields of a frozen value one by one takes half
+    as long as parsing their text.
+    """
+    if raw.keys() != _FIELDS[kind]:
+        return kind(**raw)  # of an older plan; or raises, and tells what is missing or unknown
+    made = kind.__new__(kind)
+    vars(made).update(raw)
+    return made

@@ -8,8 +8,9 @@ follows from the manifest and the dataset directory alone, so every worker can m
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -50,6 +51,24 @@ class Root:
     def locations(self) -> dict[str, str]:
         """`members` by name."""
         return dict(self.members)
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """Those of `members` that are folders."""
+        return frozenset(path for _, path in self.members if Path(path).is_dir())
+
+    def member(self, href: str) -> tuple[str, str]:
+        """Return the archive an href of one of several (or of the only one) is in, and the rest.
+
+        Raises:
+            InputError: There is none of its name.
+        """
+        if "" in self.locations:
+            return self.locations[""], href
+        name, _, inner = href.partition("/")
+        if name not in self.locations:
+            raise InputError(f"href {href!r}: the manifest names no archive {name!r}")
+        return self.locations[name], inner
 
 
 @dataclass(frozen=True)
@@ -106,13 +125,38 @@ class Roots:
             return href
         root = self.root(sensor)
         if root.members:
-            return _in_archive(root, href)
+            from landmark.archives.containers import open_path
+
+            location, inner = root.member(href)
+            return open_path(location, inner)
         if not root.folder:
             raise InputError(f"{root.entry}: href {href!r} is no URL, and an API has no folder")
         path = _inside(root.folder, Path(root.folder) / _local(href), href)
         if not path.is_file():
             raise InputError(f"{path}: no such file (href {href!r} of catalog {root.entry})")
         return str(path)
+
+    def locator(self, sensor: str) -> Callable[[str], str]:
+        """Return what tells, as `resolve`, where hrefs are, but not that files are there.
+
+        For whoever opens them at once and sees then: an archive has a file a band and patch, and
+        to look for one takes half as long as to read it. It looks for those of other places than
+        one archive's folder.
+        """
+        from landmark.archives.containers import folder_path
+
+        root = self.root(sensor)
+        look = partial(self.resolve, sensor)
+        if not root.members:
+            return look
+
+        def locate(href: str) -> str:
+            if "://" in href:
+                return look(href)
+            location, inner = root.member(href)
+            return folder_path(location, inner) if location in root.folders else look(href)
+
+        return locate
 
     def label_path(self, text: str) -> Path:
         """Return the path of a label file; `sandbox:` starts a path inside the sandbox.
@@ -258,18 +302,6 @@ def _open_archives(catalog: Catalog, dataset: Dataset, progress: Progress) -> Ro
     return Root(
         "archive", entry, members[0][1] if len(members) == 1 else "", members=tuple(members)
     )
-
-
-def _in_archive(root: Root, href: str) -> str:
-    """Return what to open for an href of one of several archives (or of the only one)."""
-    from landmark.archives.containers import open_path
-
-    if "" in root.locations:
-        return open_path(root.locations[""], href)
-    name, _, inner = href.partition("/")
-    if name not in root.locations:
-        raise InputError(f"href {href!r}: the manifest names no archive {name!r}")
-    return open_path(root.locations[name], inner)
 
 
 def _normal(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import imagecodecs
@@ -57,7 +58,56 @@ def decode_block(
         raise DamagedBlockError(str(error)) from None
     if not least <= size <= buffer.size:
         raise DamagedBlockError(f"{size} bytes come out instead of {least}")
-    pixels = buffer[:least].view(image.dtype).reshape(shape)
+    return _summed(image, buffer[:least].view(image.dtype).reshape(shape))
+
+
+def decode_small(
+    image: BlockImage, starts: Sequence[int], sizes: Sequence[int], data: bytes
+) -> NDArray[Any]:
+    """Return the pixels of the only band of a file that is in memory, (height, width) or tiled.
+
+    Args:
+        image: The band: one block (padded where it is a tile), or strips that are compressed.
+        starts: First byte of each block in `data`; 0 where it is not stored.
+        sizes: Bytes of each.
+        data: The file.
+
+    Raises:
+        DamagedBlockError: As `decode_block`; also where blocks are not stored or lie otherwise.
+    """
+    if 0 in starts or 0 in sizes or max(sizes) > image.most_bytes:
+        raise DamagedBlockError("blocks that are not stored, or claim more than they can be")
+    if len(starts) == 1:
+        block = memoryview(data)[starts[0] : starts[0] + sizes[0]]
+        if len(block) < sizes[0]:
+            raise DamagedBlockError("the file ends within its block")
+        return decode_block(image, 0, block)[:, :, 0]
+    if image.tiled or image.grid.across > 1 or image.compression == NONE:
+        raise DamagedBlockError("several blocks that are not compressed strips")
+    return _decode_strips(image, starts, sizes, memoryview(data))[:, :, 0]
+
+
+def _decode_strips(
+    image: BlockImage, starts: Sequence[int], sizes: Sequence[int], data: memoryview
+) -> NDArray[Any]:
+    """Return the pixels of compressed strips, (height, width, samples)."""
+    out = np.empty(image.grid.height * image.row_bytes, np.uint8)
+    step, first = image.block_bytes, 0
+    for start, size in zip(starts, sizes, strict=True):
+        strip = out[first : first + step]
+        try:
+            decoded = _decompress(image.compression, data[start : start + size], strip)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise DamagedBlockError(str(error)) from None
+        if decoded != strip.size:
+            raise DamagedBlockError(f"{decoded} bytes come out instead of {strip.size}")
+        first += step
+    shape = (image.grid.height, image.grid.width, image.samples)
+    return _summed(image, out.view(image.dtype).reshape(shape))
+
+
+def _summed(image: BlockImage, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return decoded rows (rows, width, samples) without the predictor; may be done in place."""
     if image.predictor == HORIZONTAL:
         # Rows are summed up by the size of the pixel, wrapping around: as unsigned numbers.
         unsigned = pixels.view(f"u{image.dtype.itemsize}")

@@ -7,7 +7,7 @@ header may come from anybody, so every size is checked before it is used.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ _TYPES = {
 }  # fmt: skip
 _TEXT, _DOUBLE = 2, 12
 _UNSIGNED = (1, 3, 4, 7, 13, 16, 18)
-_CLASSIC_ENTRY = struct.Struct("<HHI4s")
+_CLASSIC, _CLASSIC_ENTRY = b"II\x2a\x00", struct.Struct("<HHI4s")
 
 
 class LayoutError(Exception):
@@ -91,6 +91,34 @@ class Tags:
         return raw.split(b"\0", 1)[0].decode("latin-1")
 
 
+@dataclass(frozen=True)
+class Value:
+    """Where the value of a tag stands in a classic TIFF.
+
+    Attributes:
+        tag: Number of the tag.
+        kind: Type code.
+        count: Numbers in it.
+        entry: First byte of its entry in the directory.
+        start: First byte of the value; within the entry where it fits there.
+        stop: Byte after its last.
+    """
+
+    tag: int
+    kind: int
+    count: int
+    entry: int
+    start: int
+    stop: int
+
+    def spans(self, whole: bool) -> list[tuple[int, int]]:
+        """Return the bytes of entry and value, or of all but the value."""
+        end = self.entry + _CLASSIC_ENTRY.size
+        if self.start == self.entry + 8 and self.stop <= end:
+            return [(self.entry, end)] if whole else [(self.entry, self.start), (self.stop, end)]
+        return [(self.entry, end), *([(self.start, self.stop)] if whole else [])]
+
+
 class _Bytes:
     """The start of a file, extended by further reads where a header needs them."""
 
@@ -118,16 +146,23 @@ class _Bytes:
         return part
 
 
-def stored_apart(directory: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield tag, first byte and size of the values that a directory does not hold itself.
+def directory_values(data: bytes) -> list[Value]:
+    """Return where the values of a directory stand, in its order; none of a BigTIFF.
 
     Args:
-        directory: Of a classic TIFF: the number of its entries and the entries, 12 bytes each.
+        data: A classic TIFF that `read_tags` has read.
     """
-    for tag, kind, count, raw in _CLASSIC_ENTRY.iter_unpack(directory[2:]):
+    if not data.startswith(_CLASSIC):
+        return []
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    found = []
+    for entry in range(start + 2, start + 2 + entries * _CLASSIC_ENTRY.size, _CLASSIC_ENTRY.size):
+        tag, kind, count, raw = _CLASSIC_ENTRY.unpack_from(data, entry)
         size = count * _TYPES[kind].itemsize if kind in _TYPES else 0
-        if size > len(raw):
-            yield tag, int.from_bytes(raw, "little"), size
+        at = int.from_bytes(raw, "little") if size > len(raw) else entry + 8
+        found.append(Value(tag, kind, count, entry, at, at + size))
+    return found
 
 
 def read_tags(read: Read, head: bytes) -> Tags:
@@ -142,7 +177,7 @@ def read_tags(read: Read, head: bytes) -> Tags:
     """
     data = _Bytes(read, head)
     magic = data.get(0, 8)
-    if magic[:4] == b"II\x2a\x00":
+    if magic[:4] == _CLASSIC:
         number, entry, place = struct.Struct("<H"), _CLASSIC_ENTRY, struct.Struct("<I")
         (start,) = struct.unpack("<I", magic[4:8])
     elif magic == b"II\x2b\x00\x08\x00\x00\x00":

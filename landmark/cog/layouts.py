@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from landmark.cog.blocks import BlockGrid
 from landmark.cog.headers import LayoutError, Tags
-from landmark.cog.ranges import Block
 
 # Tag numbers: TIFF 6.0, GeoTIFF 1.1 (OGC 19-008), GDAL's own 42112 and 42113.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR = 266, 277, 284, 317
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _FORMAT = 322, 323, 324, 325, 339
-_STRIP_OFFSETS, _STRIP_HEIGHT, _STRIP_COUNTS = 273, 278, 279
+_FILL_ORDER, _SAMPLES, _STRIP_HEIGHT, _PLANAR, _PREDICTOR = 266, 277, 278, 284, 317
+_TILE_WIDTH, _TILE_HEIGHT, _FORMAT = 322, 323, 339
+#: Tags of where blocks begin and of how many bytes they are, of strips and of tiles.
+TABLES = {False: (273, 279), True: (324, 325)}
 _SCALE, TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
 _GEO_KEYS, _GEO_TEXT, _NODATA = 34735, 34737, 42113
 
@@ -93,24 +93,15 @@ class BlockImage:
         """Bytes of a row of a decoded block."""
         return self.grid.block_width * self.block_samples * self.dtype.itemsize
 
-    @property
+    @cached_property
     def block_bytes(self) -> int:
         """Bytes of a whole decoded block."""
         return self.row_bytes * self.grid.block_height
 
-    @property
+    @cached_property
     def most_bytes(self) -> int:
         """Bytes a block may take in the file; one that claims more is not a block."""
         return _MOST * self.block_bytes + _SLACK
-
-    @cached_property
-    def only_block(self) -> Block | None:
-        """The block of an image that is stored as one, or None."""
-        if self.offsets.size != 1:
-            return None
-        start, count = int(self.offsets[0]), int(self.counts[0])
-        stored = start > 0 and 0 < count <= self.most_bytes
-        return Block(0, start, start + count) if stored else None
 
     def rows(self, position: int) -> int:
         """Return how many rows a block stores, by its row-major position in the grid."""
@@ -153,7 +144,7 @@ def image_of(tags: Tags) -> BlockImage:
     tiled = _TILE_WIDTH in tags.values
     if not tiled and compression != NONE and _rows_beyond(tags):
         raise LayoutError("a compressed strip that may be filled up beyond the image")
-    offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
+    offsets, counts = TABLES[tiled]
     image = BlockImage(
         grid=_grid(tags, tiled=tiled),
         tiled=tiled,

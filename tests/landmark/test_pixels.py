@@ -225,7 +225,7 @@ def test_files_that_are_not_what_the_scene_says_give_one_line(
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "B02.tif: cannot be opened as an image" in message()
+    assert "B02.tif: no such file" in message()
     path.write_text("<Error>BlobNotFound</Error>")
     assert "cannot be opened as an image" in message()
     with pytest.raises(InputError, match="cannot be opened as an image"):

@@ -18,6 +18,7 @@ from landmark.radiometry import (
     from_db,
     offset_evidence,
     pixel_offset,
+    plainly_db,
     remove_offset,
     to_db,
     valid_fraction,
@@ -175,3 +176,20 @@ def test_a_few_bright_pixels_at_a_swaths_edge_are_no_proof() -> None:
     sliver[0, :5] = [0.1, 0.9, 1.5, 2.2, 3.4]
     assert backscatter_unit(sliver) == "linear"
     assert not contradicts(sliver, "db")
+
+
+@given(
+    values=hnp.arrays(
+        np.float32,
+        (3, 4),
+        elements=st.one_of(
+            st.floats(-40, 5, width=32),
+            st.sampled_from([-0.1, 0.0, 1e30, -1e30, math.inf, -math.inf, math.nan]),
+        ),
+    )
+)
+def test_what_is_plainly_db_is_finite_and_contradicts_nothing(values: np.ndarray) -> None:
+    least = np.float32(-0.1) if not np.isfinite(values).all() else values.min()
+    expected = bool(np.isfinite(values).all() and float(least) <= -0.1)
+    assert plainly_db(values) == expected
+    assert not (plainly_db(values) and contradicts(values, "db"))

@@ -135,3 +135,41 @@ def test_missing_catalogs(tmp_path: Path) -> None:
     api = Catalog(kind="api", href="stac.example")
     with pytest.raises(InputError, match=r"no http\(s\) URL"):
         open_roots(manifest("x", catalog=api), data)
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Roots:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "there.tif").touch()
+    (tmp_path / "two.h5").touch()
+    members = tuple((name, str(tmp_path / name)) for name in ("one", "two.h5"))
+    return Roots(s1=None, s2=Root("archive", "x", "", members=members))
+
+
+def test_files_in_an_archives_folder_are_not_looked_for(archives: Roots, tmp_path: Path) -> None:
+    locate = archives.locator("s2")
+    assert locate("one/there.tif") == archives.resolve("s2", "one/there.tif")
+    assert locate("one/gone.tif") == str(tmp_path / "one" / "gone.tif")
+    with pytest.raises(InputError, match="no such file"):
+        archives.resolve("s2", "one/gone.tif")
+    assert locate("two.h5/two.h5#a") == str(tmp_path / "two.h5#a")
+    with pytest.raises(InputError, match="no such file"):
+        locate("two.h5/gone.h5#a")
+    assert locate("https://h/a.tif") == "https://h/a.tif"
+
+
+@pytest.mark.parametrize(
+    "inner", ["../a.tif", "a/../../b.tif", "/etc/passwd", "..", "", "a\\..\\b"]
+)
+def test_locating_does_not_leave_an_archive(archives: Roots, inner: str) -> None:
+    for find in (archives.locator("s2"), lambda href: archives.resolve("s2", href)):
+        with pytest.raises(InputError, match="would leave the archive"):
+            find(f"one/{inner}")
+        with pytest.raises(InputError, match="names no archive 'three'"):
+            find(f"three/{inner}")
+
+
+def test_locating_elsewhere_looks(local: Roots) -> None:
+    assert local.locator("s2")("a/B02.tif") == local.resolve("s2", "a/B02.tif")
+    with pytest.raises(InputError, match="no such file"):
+        local.locator("s2")("a/B03.tif")
