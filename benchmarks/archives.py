@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -28,14 +27,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import rasterio
-from affine import Affine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.made_archives import BANDS, make_archive
 from benchmarks.recording import (
     Measurement,
     Report,
@@ -63,10 +62,6 @@ from landmark.scenes import Scene
 from landmark.schema import s1_layout, s2_layout
 from landmark.sources import Roots, open_roots
 
-BANDS = ("B02", "B03", "B04", "B08")
-_TILE_CELLS = 90
-_CORNER = (300_000.0, 5_400_000.0)
-_PATTERNS = 16
 #: Shards of an archive that are converted, spread over it, and by how many threads; patches per
 #: sensor of a round of `convert`.
 _SHARDS, _THREADS, _SAMPLE = 10, 2, 300
@@ -125,7 +120,8 @@ def _report(rows: list[Row], patches: int, *, whole: bool, cold: bool) -> Report
         "10 m, VV and VH; synthetic pixels, uncompressed GeoTIFF, one file a band) on local disk, "
         "just written. `plan`: reading the table, a few headers per tile, values for unit and "
         f"offset, all plan rows. `fetch`: converting {_SHARDS} shards of it (some 500 patches "
-        f"each) with {_THREADS} threads, the plan being there; `fetch-whole`: all shards. Each in "
+        f"each) with {_THREADS} threads, the plan being there; `fetch-whole`: all shards; "
+        f"`fetch-processes`: all with {_THREADS} processes (`--cluster local`). Each in "
         "a process of its own, whose peak of memory is given and whose start counts; `-tenth` is "
         "the same for an archive a tenth as large, converted whole "
         f"({_SHARDS} shards, as many threads). `plan-fourfold`: the plan of {_FOURFOLD} times as "
@@ -133,7 +129,8 @@ def _report(rows: list[Row], patches: int, *, whole: bool, cold: bool) -> Report
         f"`convert`: {2 * _per_sensor(patches)} patches per round, by turns with `rasterio-plain` "
         "(opens, reads and compresses the same files without any check), `read+encode` (bytes of "
         "the files, frames and checksums: what disk and codec allow) and `read` (bytes alone); "
-        "`convert-cold`: the same with an empty page cache before each of them."
+        "`convert-deflated`: the same for copies in deflated strips, which `read+encode` "
+        "decompresses; `-cold`: with an empty page cache before each of them."
     )
     return Report(
         "archives",
@@ -156,74 +153,6 @@ def _slope_kb(rows: list[Row], patches: int) -> float:
     return (peaks["plan-fourfold"] - peaks["plan"]) * 1e3 / ((_FOURFOLD - 1) * patches)
 
 
-def make_archive(folder: Path, pairs: int, every: int = 1) -> None:
-    """Write a synthetic archive of S1-S2 pairs in reBEN's layout.
-
-    Args:
-        folder: Where to; made if it is not there.
-        pairs: How many its table lists.
-        every: One pair in so many has files.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = np.random.default_rng(7)
-    templates: dict[str, list[tuple[bytes, int]]] = {}
-    for band in (*BANDS, "VV", "VH"):
-        radar = band in ("VV", "VH")
-        templates[band] = []
-        for _ in range(_PATTERNS):
-            base = drawn.normal(size=(15, 15)).repeat(8, 0).repeat(8, 1)
-            base = base + 0.2 * drawn.normal(size=(120, 120))
-            values = (-13 + 3 * base).astype(np.float32)
-            if not radar:
-                values = np.clip(900 + 400 * base, 30, 6000).astype(np.uint16)
-            templates[band].append(_template(values))
-    rows = []
-    for number in range(pairs):
-        tile, cell = divmod(number, _TILE_CELLS**2)
-        row, column = divmod(cell, _TILE_CELLS)
-        grid = f"33U{chr(65 + tile % 26)}P"
-        scene = f"S2A_MSIL2A_20170613T101031_N9999_R022_T{grid}"
-        s2 = f"{scene}_{column:02d}_{row:02d}"
-        s1 = f"S1B_IW_GRDH_1SDV_20170612T165809_{grid}_{column}_{row}"
-        x, y = _CORNER[0] + 1200 * column, _CORNER[1] - 1200 * row - 120_000 * (tile % 26)
-        places = {"s2": folder / "BigEarthNet-S2" / scene / s2}
-        places["s1"] = folder / "BigEarthNet-S1" / s1.rsplit("_", 3)[0] / s1
-        rows.append({"patch_id": s2, "s1_name": s1, "labels": ["Pastures"], "split": "train"})
-        if number % every:
-            continue
-        for sensor, bands in (("s2", BANDS), ("s1", ("VV", "VH"))):
-            os.makedirs(places[sensor], exist_ok=True)  # noqa: PTH103
-            for band in bands:
-                data, at = templates[band][number % _PATTERNS]
-                own = data[:at] + struct.pack("<2d", x, y) + data[at + 16 :]
-                path = f"{places[sensor]}/{places[sensor].name}_{band}.tif"
-                with open(path, "wb") as stream:  # noqa: PTH123
-                    stream.write(own)
-    pq.write_table(pa.Table.from_pylist(rows), folder / "metadata.parquet")
-
-
-def _template(values: np.ndarray[Any, Any]) -> tuple[bytes, int]:
-    """Return a GeoTIFF and where the two doubles of its corner stand."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "a.tif"
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            width=120,
-            height=120,
-            count=1,
-            dtype=values.dtype.name,
-            crs="EPSG:32633",
-            transform=Affine(10, 0, _CORNER[0], 0, -10, _CORNER[1]),
-        ) as file:
-            file.write(values, 1)
-        data = path.read_bytes()
-    mark = struct.pack("<2d", *_CORNER)
-    assert data.count(mark) == 1
-    return data, data.index(mark)
-
-
 def manifest_of(archive: Path) -> Manifest:
     """Return the manifest of a conversion."""
     return Manifest(
@@ -241,35 +170,49 @@ def _measure(folder: Path, patches: int, runs: int, *, whole: bool, cold: bool) 
     make_archive(small, patches // 20)
     make_archive(listed, _FOURFOLD * patches // 2, _THINNED)
     steps = [("plan", large), ("plan", small), ("plan", listed), ("fetch", large), ("fetch", small)]
+    if whole:
+        steps += [("fetch-whole", large), ("fetch-processes", large)]
     rows: list[Row] = []
-    for step, archive in [*steps, *([("whole", large)] if whole else [])]:
+    for step, archive in steps:
         one = _in_child(step, archive, folder / f"data-{archive.name}")
-        ending = "" if archive == large else f"-{archive.name}"
-        case = f"{step}{ending}" if step != "whole" else "fetch-whole"
+        case = step if archive == large else f"{step}-{archive.name}"
         print(f"{case}: {one}", file=sys.stderr, flush=True)
-        metrics = ("patches_per_cpu_s", "patches_per_s", "cpu_s", "peak_mb", "cores")
-        for metric in metrics if step != "plan" else ("patches_per_cpu_s", "cpu_s", "peak_mb"):
+        for metric in _METRICS.get(step, _METRICS["fetch"]):
             rows += compare("archives", case, {"ours": [one]}, metric, _VALUES[metric])
-    manifest = manifest_of(small)
-    roots = open_roots(manifest, Dataset(folder / "data"))
-    planned = plan.PlanFile(Dataset(folder / "data-tenth").plan)
-    sample = _sample(planned, _per_sensor(patches))
-    files = {sensor: _files(rows, small) for sensor, rows in sample.items()}
-    subjects: dict[str, Callable[[], Measurement]] = {
+    deflated = folder / "deflated"
+    make_archive(deflated, patches // 20, compress="deflate")
+    _in_child("plan", deflated, folder / f"data-{deflated.name}")
+    for case, archive in (("convert", small), ("convert-deflated", deflated)):
+        planned = plan.PlanFile(Dataset(folder / f"data-{archive.name}").plan)
+        subjects = _subjects(archive, _sample(planned, _per_sensor(patches)))
+        rows += _compared(case, subjects, runs)
+        if cold:
+            emptied = {name: _cold(subject) for name, subject in subjects.items()}
+            rows += _compared(f"{case}-cold", emptied, runs)
+    return rows
+
+
+def _subjects(archive: Path, sample: dict[str, pa.Table]) -> dict[str, Callable[[], Measurement]]:
+    """Return what converts a sample of an archive, by name."""
+    manifest = manifest_of(archive)
+    roots = open_roots(manifest, Dataset(archive.parent / f"data-{archive.name}"))
+    files = {sensor: _files(rows, archive) for sensor, rows in sample.items()}
+    return {
         "ours": timed(lambda: _ours(sample, manifest, roots)),
-        "rasterio-plain": timed(lambda: _plain(sample, small)),
+        "rasterio-plain": timed(lambda: _plain(sample, archive)),
         "read+encode": timed(lambda: _least(files, encode=True)),
         "read": timed(lambda: _least(files, encode=False)),
     }
-    versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2")
-    cases = {"convert": subjects}
-    if cold:
-        cases["convert-cold"] = {name: _cold(subject) for name, subject in subjects.items()}
-    for case, those in cases.items():
-        measured = interleaved(those, runs=runs)
-        for metric in ("patches_per_cpu_s", "patches_per_s"):
-            rows += compare("archives", case, measured, metric, _VALUES[metric], versions=versions)
-    return rows
+
+
+def _compared(case: str, subjects: dict[str, Callable[[], Measurement]], runs: int) -> list[Row]:
+    versions = package_versions("numpy", "pyarrow", "rasterio", "blosc2", "imagecodecs")
+    measured = interleaved(subjects, runs=runs)
+    return [
+        row
+        for metric in ("patches_per_cpu_s", "patches_per_s")
+        for row in compare("archives", case, measured, metric, _VALUES[metric], versions=versions)
+    ]
 
 
 def _cold(subject: Callable[[], Measurement]) -> Callable[[], Measurement]:
@@ -283,6 +226,12 @@ def _cold(subject: Callable[[], Measurement]) -> Callable[[], Measurement]:
     return run
 
 
+#: What is told of each step. The memory of worker processes is not this process's.
+_METRICS = {
+    "plan": ("patches_per_cpu_s", "cpu_s", "peak_mb"),
+    "fetch": ("patches_per_cpu_s", "patches_per_s", "cpu_s", "peak_mb", "cores"),
+    "fetch-processes": ("patches_per_cpu_s", "patches_per_s", "cpu_s", "cores"),
+}
 _VALUES: dict[str, Callable[[Measurement], float]] = {
     "patches_per_cpu_s": lambda one: one.per_cpu_s,
     "patches_per_s": lambda one: one.per_s,
@@ -326,35 +275,56 @@ def _plain(sample: dict[str, pa.Table], archive: Path) -> int:
     return count
 
 
-def _files(rows: pa.Table, archive: Path) -> list[tuple[str, int]]:
-    """Return the file of each band of each patch, and where its pixels begin, all in one run."""
+def _files(rows: pa.Table, archive: Path) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Return the file of each band of each patch, and the bytes of its strips.
+
+    Strips that are not compressed follow one another: they are one.
+    """
     found = []
     for text in rows["scene"].to_pylist():
         for asset in Scene.from_json(text).bands:
             path = f"{archive}/{asset.href}"
             with DiskFile(path) as file:
-                (start,) = read_image(file.head).blocks.offsets.tolist()
-            found.append((path, start))
+                blocks = read_image(file.head).blocks
+            starts = blocks.offsets.tolist()
+            ends = [
+                start + size for start, size in zip(starts, blocks.counts.tolist(), strict=True)
+            ]
+            found.append((path, list(zip(starts, ends, strict=True))))
     return found
 
 
-def _least(files: dict[str, list[tuple[str, int]]], *, encode: bool) -> int:
+def _least(files: dict[str, list[tuple[str, list[tuple[int, int]]]]], *, encode: bool) -> int:
     """The bytes of every file, and the frames of their pixels with a checksum: no more."""
     count = 0
     for sensor, layout in (("s1", s1_layout()), ("s2", s2_layout(BANDS))):
-        bands, side = len(layout.bands), layout.shapes[0]
-        for first in range(0, len(files[sensor]), bands):
+        bands, side, dtype = len(layout.bands), layout.shapes[0], np.dtype(layout.dtype)
+        for first in range(0, len(files.get(sensor, ())), bands):
             planes = []
-            for path, start in files[sensor][first : first + bands]:
+            for path, strips in files[sensor][first : first + bands]:
                 # The cheapest way to open a file: a bound that paid for pathlib would be none.
                 with open(path, "rb") as stream:  # noqa: PTH123
                     data = stream.read()
-                pixels = np.frombuffer(data, layout.dtype, side[0] * side[1], start)
-                planes.append(pixels.reshape(side))
+                if encode:
+                    planes.append(_pixels(data, strips, side, dtype))
             if encode:
                 frame_xxh3(encode_image(planes, layout))
             count += 1
     return count
+
+
+def _pixels(
+    data: bytes, strips: list[tuple[int, int]], side: tuple[int, int], dtype: np.dtype[Any]
+) -> np.ndarray[Any, Any]:
+    if strips[0][1] - strips[0][0] == side[0] * side[1] * dtype.itemsize:
+        return np.frombuffer(data, dtype, side[0] * side[1], strips[0][0]).reshape(side)
+    pixels = np.empty(side, dtype)
+    out: Any = pixels.reshape(-1).view(np.uint8)
+    first, file = 0, memoryview(data)
+    for start, end in strips:
+        strip: Any = file[start:end]
+        first += len(imagecodecs.deflate_decode(strip, out=out[first:]))
+    return pixels
 
 
 def _in_child(step: str, archive: Path, root: Path) -> Measurement:
@@ -371,12 +341,12 @@ def _in_child(step: str, archive: Path, root: Path) -> Measurement:
 
 
 def _step(step: str, archive: Path, root: Path) -> dict[str, float]:
-    """Plan an archive, convert some shards of it (`fetch`), or all (`whole`)."""
+    """Plan an archive, convert some shards of it (`fetch`), or all (in threads or processes)."""
     manifest, part = manifest_of(archive), None
     if step == "fetch":
         shards = len(plan.PlanFile(Dataset(root).plan).shard_sizes())
         part = (1, -(-shards // _SHARDS)) if shards > _SHARDS else None
-    if step == "whole":
+    if step in ("fetch-whole", "fetch-processes"):
         shutil.rmtree(Dataset(root).patches)
     cpu, wall = cpu_seconds(), time.monotonic()
     if step == "plan":
@@ -384,7 +354,9 @@ def _step(step: str, archive: Path, root: Path) -> dict[str, float]:
         assert done.plan is not None
         amount = done.plan.patches
     else:
-        done = fetch(manifest, root, FetchOptions(workers=_THREADS, part=part), Silent())
+        cluster = "local" if step == "fetch-processes" else None
+        options = FetchOptions(workers=_THREADS, part=part, cluster=cluster)
+        done = fetch(manifest, root, options, Silent())
         amount = done.patches
     cpu, wall = cpu_seconds() - cpu, time.monotonic() - wall
     return {"amount": amount, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak_mb()}

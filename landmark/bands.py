@@ -26,6 +26,9 @@ from landmark.warping import warp, warp_classes
 
 Plane = NDArray[Any]
 
+#: What finished planes hold, reflectance x 10000 and dB.
+_DN, _DB = np.dtype(np.uint16), np.dtype(np.float32)
+
 
 class Cut(NamedTuple):
     """One band on one frame.
@@ -108,7 +111,7 @@ class Reflectance(Band):
 
     def cut(self, stored: Plane, nodata: float | None) -> Cut:
         """Return reflectance."""
-        if self._is_plain(nodata) and stored.dtype == np.uint16 and stored.min() > 0:
+        if self._is_plain(nodata) and stored.dtype == _DN and stored.min() > 0:
             return Cut(stored, warped=False, complete=True)
         for value in nodata_values(nodata, self.scene.nodata):
             if value != 0:
@@ -146,7 +149,7 @@ class Backscatter(Band):
 
     def cut(self, stored: Plane, nodata: float | None) -> Cut:
         """Return dB."""
-        if self._is_plain(nodata) and stored.dtype == np.float32 and plainly_db(stored):
+        if self._is_plain(nodata) and stored.dtype == _DB and plainly_db(stored):
             return Cut(stored, warped=False, complete=True)
         stored = self._without_nodata(stored, nodata)
         if self.scene.unit != "db":

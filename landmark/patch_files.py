@@ -40,8 +40,11 @@ def read_one_patch(bands: Sequence[Band], frame: Frame, known: KnownHeaders) -> 
             image = known.read(data)
             if not _is_frame(image, band, frame):
                 return None
-            stored = decode_small(image.kind, image.starts, image.sizes, data)
-            cuts.append(band.cut(stored[: band.side, : band.side], image.kind.nodata))
+            kind, starts, sizes, _ = image
+            stored = decode_small(kind, starts, sizes, data)
+            if kind.tiled:  # and padded
+                stored = stored[: band.side, : band.side]
+            cuts.append(band.cut(stored, kind.nodata))
         except (LayoutError, DamagedBlockError, LandmarkError):
             return None
     return cuts

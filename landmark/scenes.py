@@ -179,8 +179,10 @@ class Scene:
 
 Made = TypeVar("Made", bound="Scene | BandAsset | SourceGrid")
 
-_FIELDS: dict[type, set[str]] = {
-    kind: {one.name for one in fields(kind)} for kind in (Scene, BandAsset, SourceGrid)
+#: Names of all fields in the order `to_json` writes them.
+_WRITTEN: dict[type, tuple[str, ...]] = {
+    kind: tuple(sorted(one.name for one in fields(kind)))
+    for kind in (Scene, BandAsset, SourceGrid)
 }
 
 
@@ -194,13 +196,13 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _made(kind: type[Made], raw: dict[str, Any]) -> Made:
-    """Return a frozen value of its fields, with `raw` as its own.
+    """Return a frozen value of its fields, which keeps `raw` as its own.
 
-    An archive has a scene a patch, and setting the fields of a frozen value one by one takes half
-    as long as parsing their text.
+    An archive has a scene a patch, and setting the fields of a frozen value one by one takes
+    longer than parsing their text.
     """
-    if raw.keys() != _FIELDS[kind]:
+    if tuple(raw) != _WRITTEN[kind]:
         return kind(**raw)  # of an older plan; or raises, and tells what is missing or unknown
     made = kind.__new__(kind)
-    vars(made).update(raw)
+    object.__setattr__(made, "__dict__", raw)
     return made

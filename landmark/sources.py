@@ -63,8 +63,9 @@ class Root:
         Raises:
             InputError: There is none of its name.
         """
-        if "" in self.locations:
-            return self.locations[""], href
+        only = self.locations.get("")
+        if only is not None:
+            return only, href
         name, _, inner = href.partition("/")
         if name not in self.locations:
             raise InputError(f"href {href!r}: the manifest names no archive {name!r}")
@@ -146,15 +147,15 @@ class Roots:
         from landmark.archives.containers import folder_path
 
         root = self.root(sensor)
-        look = partial(self.resolve, sensor)
-        if not root.members:
+        look, folders = partial(self.resolve, sensor), root.folders
+        if not folders:
             return look
 
         def locate(href: str) -> str:
             if "://" in href:
                 return look(href)
             location, inner = root.member(href)
-            return folder_path(location, inner) if location in root.folders else look(href)
+            return folder_path(location, inner) if location in folders else look(href)
 
         return locate
 

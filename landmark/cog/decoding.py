@@ -78,10 +78,13 @@ def decode_small(
     if 0 in starts or 0 in sizes or max(sizes) > image.most_bytes:
         raise DamagedBlockError("blocks that are not stored, or claim more than they can be")
     if len(starts) == 1:
-        block = memoryview(data)[starts[0] : starts[0] + sizes[0]]
-        if len(block) < sizes[0]:
+        start, stop = starts[0], starts[0] + sizes[0]
+        if stop > len(data):
             raise DamagedBlockError("the file ends within its block")
-        return decode_block(image, 0, block)[:, :, 0]
+        if image.compression == NONE and not image.tiled:  # most files: rows as they are
+            shape = image.grid.height, image.grid.width
+            return np.frombuffer(data, image.dtype, shape[0] * shape[1], start).reshape(shape)
+        return decode_block(image, 0, memoryview(data)[start:stop])[:, :, 0]
     if image.tiled or image.grid.across > 1 or image.compression == NONE:
         raise DamagedBlockError("several blocks that are not compressed strips")
     return _decode_strips(image, starts, sizes, memoryview(data))[:, :, 0]

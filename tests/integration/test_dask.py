@@ -53,6 +53,17 @@ def test_tasks_that_kill_their_worker_are_quarantined(tmp_path: Path) -> None:
     assert any("dashboard: http://127.0.0.1" in line for line in said)
 
 
+def allocation(name: str) -> str:
+    return os.environ.get(name, "")
+
+
+def test_workers_keep_memory_they_will_want_again() -> None:
+    names = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
+    found = {one.task: one.value for one in jobs.run(allocation, names, workers=1, cluster="local")}
+    # More than any piece a shard task asks for, and less than what matters to a laptop.
+    assert all(1 << 24 <= int(found[name] or 0) <= 1 << 27 for name in names)
+
+
 def test_what_is_wrong_is_tried_once_and_what_breaks_again(tmp_path: Path) -> None:
     # Without deadly tasks: with a worker its results die, and then anything is run again.
     found, _ = run_local(tmp_path, ["wrong", "broken", "good"])
