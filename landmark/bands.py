@@ -161,7 +161,7 @@ class Backscatter(Band):
 
     def _is_plain(self, nodata: float | None) -> bool:
         """Return whether values are dB as they are, nodata being NaN alone."""
-        return self.scene.unit == "db" and nodata is None and self.scene.nodata is None
+        return self.scene.unit == "db" and _is_nan(nodata) and _is_nan(self.scene.nodata)
 
     def warp(self, stored: Plane, nodata: float | None, place: Place) -> Cut:
         """Return dB of the bilinear power."""
@@ -213,6 +213,11 @@ def image_band(scene: Scene) -> type[Reflectance | Backscatter]:
     if (scene.unit == "dn") != (scene.sensor == "s2"):
         raise LandmarkError(f"{scene.item}: unit {scene.unit} does not fit sensor {scene.sensor}")
     return Backscatter if scene.sensor == "s1" else Reflectance
+
+
+def _is_nan(nodata: float | None) -> bool:
+    """Return whether NaN alone is nodata, which it is in any case."""
+    return nodata is None or math.isnan(nodata)
 
 
 def nodata_values(*candidates: float | None) -> list[float]:

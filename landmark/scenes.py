@@ -181,8 +181,7 @@ Made = TypeVar("Made", bound="Scene | BandAsset | SourceGrid")
 
 #: Names of all fields in the order `to_json` writes them.
 _WRITTEN: dict[type, tuple[str, ...]] = {
-    kind: tuple(sorted(one.name for one in fields(kind)))
-    for kind in (Scene, BandAsset, SourceGrid)
+    kind: tuple(sorted(one.name for one in fields(kind))) for kind in (Scene, BandAsset, SourceGrid)
 }
 
 

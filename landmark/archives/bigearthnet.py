@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import datetime as dt
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,11 +89,16 @@ def acquired(parts: re.Match[str]) -> str:
     Raises:
         InputError: It states none that exists.
     """
-    stamp = parts["time"]
     try:
-        return f"{dt.datetime.fromisoformat(stamp).isoformat()}Z"
+        return _time(parts["time"])
     except ValueError:
-        raise InputError(f"patch name {parts[0]!r}: {stamp} is no date and time") from None
+        raise InputError(f"patch name {parts[0]!r}: {parts['time']} is no date and time") from None
+
+
+@functools.lru_cache(1024)
+def _time(stamp: str) -> str:
+    """Return a time as names state it, in ISO 8601: thousands of patches share each."""
+    return f"{dt.datetime.fromisoformat(stamp).isoformat()}Z"
 
 
 def images(request: Request, patches: Sequence[Patch], provider: str) -> Iterator[ArchiveImage]:
@@ -104,10 +110,10 @@ def images(request: Request, patches: Sequence[Patch], provider: str) -> Iterato
     """
     for sensor in request.sensors:
         _require_bands(request, sensor, patches)
-    corners = _tile_corners(request, patches)
+    tiles, radar = _tiles_and_radar(patches)
+    corners = {tile: _tile_corner(request, tile, patches, own) for tile, own in tiles.items()}
     evidence = _evidence(request, _of_sensor("s2", patches), provider)
     units: dict[str, tuple[Unit, str]] = {"s2": ("dn", "archive")}
-    radar = array.array("q", (k for k, patch in enumerate(patches) if patch.sensor == "s1"))
     if radar:
         units["s1"] = _unit(request, [patches[k] for k in spread(radar, 4 * SAMPLES)])
     for patch in patches:
@@ -166,13 +172,18 @@ def _frame(request: Request, patch: Patch, corners: Mapping[str, _Corner | None]
     return Frame(patch.name, epsg, x + patch.column * SIZE_M, y - patch.row * SIZE_M)
 
 
-def _tile_corners(request: Request, patches: Sequence[Patch]) -> dict[str, _Corner | None]:
-    """Return the corner of each tile, or None where its patches' headers disagree on it."""
+def _tiles_and_radar(
+    patches: Sequence[Patch],
+) -> tuple[dict[str, array.array[int]], array.array[int]]:
+    """Return the patches of each tile that state no corner, and those of radar, by number."""
     tiles: dict[str, array.array[int]] = {}
+    radar = array.array("q")
     for number, patch in enumerate(patches):
         if patch.corner is None:
             tiles.setdefault(patch.tile, array.array("q")).append(number)
-    return {tile: _tile_corner(request, tile, patches, own) for tile, own in tiles.items()}
+        if patch.sensor == "s1":
+            radar.append(number)
+    return tiles, radar
 
 
 def _tile_corner(
@@ -207,7 +218,7 @@ def _evidence(request: Request, patches: Iterable[Patch], provider: str) -> str:
     """Return what dark pixels of a sample say of the offset, which no name states."""
     samples = []
     sample = _one_per_parent(request, patches)
-    for patch, _ in zip(sample, range(_EVIDENCE_PATCHES), strict=False):
+    for _, patch in zip(range(_EVIDENCE_PATCHES), sample, strict=False):
         frame = Frame(patch.name, 0, 0.0, 0.0)
         scene = _scene(request, patch, frame, provider, ("dn", "archive"))
         names = [patch.file(asset.band) for asset in scene.bands]
