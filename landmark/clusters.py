@@ -22,7 +22,7 @@ Note = Callable[[str], None]
 #: it (benchmarks/memory_fetch.py); dask ends a worker that goes beyond.
 LOCAL_MEMORY = "2 GB"
 #: How its workers hand memory back to the system (glibc's variables). dask has them do so at once,
-#: and every piece of 128 KiB is then asked for and cleared anew: half as much again of CPU time.
+#: and every piece of 128 KiB is then asked for and cleared anew: 40 % more CPU time in shard tasks.
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": 1 << 26, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 _PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 #: Seconds between two looks at the batch jobs.
