@@ -24,6 +24,7 @@ from landmark.hdf5 import is_hdf5
 from landmark.opening import is_remote
 from landmark.placing import corner
 from landmark.signing import Signed, Signer
+from landmark.warped_windows import read_warped
 
 #: Requests one scene keeps under way; all scenes of a process share the bound per host.
 _THREADS = 16
@@ -139,7 +140,7 @@ def read_bands(
     """
     cuts: list[dict[int, Cut]] = [{} for _ in opened]
     causes: dict[int, str] = {}
-    blocks, others = _share_out(opened, frames)
+    blocks, warps, others = _share_out(opened, frames)
     remote = any(one.file.sign is not None for one in opened)
     threads = _THREADS if remote else 1
     failures = read_windows([part.wanted for part in blocks], threads)
@@ -154,6 +155,11 @@ def read_bands(
                     cuts[number][index] = band.cut(plane[window], part.wanted.image.nodata)
                 except LandmarkError as error:
                     causes[index] = str(error)
+    for warp in warps:
+        warped, failed = read_warped(warp.file, warp.image, warp.bands, warp.frames)
+        causes.update(failed)
+        for number, found in warped.items():
+            cuts[number].update(found)
     numbers = list(others)
     read = partial(_through_gdal, opened, others, frames)
     if threads > 1 and len(numbers) > 1:
@@ -176,10 +182,24 @@ class _Part:
     bands: dict[int, int]
 
 
+@dataclass(frozen=True)
+class _Warp:
+    """Bands of one file at one size by number, and by position the frames off its pixel grid."""
+
+    file: ByteFile
+    image: PlacedImage
+    bands: dict[int, Band]
+    frames: dict[int, Frame]
+
+
 def _share_out(
     opened: Sequence[OpenBand], frames: Sequence[Frame]
-) -> tuple[list[_Part], dict[int, list[int]]]:
-    """Return what the block reader reads, and band -> positions of frames for GDAL."""
+) -> tuple[list[_Part], list[_Warp], dict[int, list[int]]]:
+    """Return what the block reader reads, what it reads to be warped, and the rest: GDAL's.
+
+    The rest is band -> positions of frames. Remote files are warped by GDAL: it asks servers for
+    blocks that many small windows share once.
+    """
     together: dict[tuple[int, int], list[int]] = {}
     others: dict[int, list[int]] = {}
     for number, one in enumerate(opened):
@@ -187,7 +207,7 @@ def _share_out(
             others[number] = list(range(len(frames)))
         else:
             together.setdefault((id(one.file), one.band.side), []).append(number)
-    parts = []
+    parts, warps = [], []
     for (_, side), numbers in together.items():
         first = opened[numbers[0]]
         file, image = first.file.file, first.file.image
@@ -198,7 +218,10 @@ def _share_out(
         on_grid = [index for index, place in enumerate(places) if place is not None]
         off_grid = [index for index, place in enumerate(places) if place is None]
         corners = [place for place in places if place is not None]
-        if off_grid:
+        if off_grid and first.file.sign is None:
+            wanted = {number: opened[number].band for number in numbers}
+            warps.append(_Warp(file, image, wanted, {index: frames[index] for index in off_grid}))
+        elif off_grid:
             others.update(dict.fromkeys(numbers, off_grid))
         bands = {number: opened[number].band.asset.index - 1 for number in numbers}
         planes = {
@@ -207,7 +230,7 @@ def _share_out(
         }
         windows = Windows(corners, side, planes)
         parts.append(_Part(Wanted(file, blocks, windows), on_grid, bands))
-    return parts, others
+    return parts, warps, others
 
 
 def _through_gdal(

@@ -1,4 +1,4 @@
-"""Bands read through GDAL: every layout the block reader does not assert, and every warp.
+"""Bands read through GDAL: every layout the block reader does not assert, and remote warps.
 
 Windows are whole super-blocks of the file's own blocks, so that each block is decoded about once.
 """

@@ -20,7 +20,7 @@ class PlacedImage(NamedTuple):
 
     Attributes:
         blocks: How it is stored.
-        transform: Affine (a, b, c, d, e, f), metres of the image's CRS.
+        transform: Affine (a, b, c, d, e, f), metres or degrees of the image's CRS.
     """
 
     blocks: BlockImage

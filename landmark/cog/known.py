@@ -42,7 +42,7 @@ class SmallImage(NamedTuple):
         kind: All that it shares with files like it: everything but its tables of blocks.
         starts: First byte of each block in the file; 0 where it is not stored.
         sizes: Bytes of each block.
-        transform: Affine (a, b, c, d, e, f), metres of the image's CRS.
+        transform: Affine (a, b, c, d, e, f), metres or degrees of the image's CRS.
     """
 
     kind: BlockImage

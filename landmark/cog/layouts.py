@@ -26,8 +26,9 @@ _SCALE, TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
 _GEO_KEYS, _GEO_TEXT, _NODATA = 34735, 34737, 42113
 
 # GeoKeys (OGC 19-008, annex B).
-_MODEL_TYPE, _RASTER_TYPE, _PROJECTED, _LINEAR_UNITS, _VERTICAL = 1024, 1025, 3072, 3076, 4096
-_PROJECTED_MODEL, _PIXEL_IS_AREA, _USER_DEFINED, _METRE = 1, 1, 32767, 9001
+_MODEL_TYPE, _RASTER_TYPE, _VERTICAL, _PIXEL_IS_AREA, _USER_DEFINED = 1024, 1025, 4096, 1, 32767
+#: Model type -> keys of the code of its CRS and of its units, and the unit: metre or degree.
+_MODELS = {1: (3072, 3076, 9001), 2: (2048, 2054, 9102)}
 
 #: TIFF compression codes: none, LZW, deflate (and its old code), Zstandard.
 NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD = 1, 5, 8, 32946, 50000
@@ -282,11 +283,13 @@ def _epsg(tags: Tags) -> int:
         for key, location, count, value in directory[4:].reshape(-1, 4).tolist()
         if location == 0 and count == 1
     }
-    if keys.get(_MODEL_TYPE) != _PROJECTED_MODEL or keys.get(_RASTER_TYPE, 1) != _PIXEL_IS_AREA:
-        raise LayoutError("a CRS that is not projected, or pixels that are points")
-    if _VERTICAL in keys or keys.get(_LINEAR_UNITS, _METRE) != _METRE:
-        raise LayoutError("a vertical CRS or units other than metres")
-    epsg = keys.get(_PROJECTED, _USER_DEFINED)
+    model = _MODELS.get(keys.get(_MODEL_TYPE, 0))
+    if model is None or keys.get(_RASTER_TYPE, 1) != _PIXEL_IS_AREA:
+        raise LayoutError("a CRS that is neither projected nor geographic, or points for pixels")
+    code, units, unit = model
+    if _VERTICAL in keys or keys.get(units, unit) != unit:
+        raise LayoutError("a vertical CRS, or units other than metres and degrees")
+    epsg = keys.get(code, _USER_DEFINED)
     if not 1024 <= epsg < _USER_DEFINED:
         raise LayoutError("a CRS without an EPSG code")
     return int(epsg)

@@ -198,7 +198,7 @@ REFUSED = {
     "twelve bits": {"nbits": 12},
     "float16": {"nbits": 16, "dtype": "float32"},
     "complex": {"dtype": "complex64"},
-    "geographic": {"crs": CRS.from_epsg(4326)},
+    "geographic, in grads": {"crs": CRS.from_epsg(4807)},
     "no EPSG code": {"crs": CRS.from_proj4("+proj=laea +lat_0=50 +lon_0=11 +units=m")},
     "feet": {"crs": CRS.from_epsg(2263)},
     "no CRS": {"crs": None},
