@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from landmark.bands import Band, Cut
@@ -20,7 +21,7 @@ from landmark.cog.images import PlacedImage, read_image
 from landmark.errors import InputError, LandmarkError
 from landmark.gdal_windows import check_dtype, read_cuts
 from landmark.grid import Frame
-from landmark.hdf5 import is_hdf5
+from landmark.hdf5 import split_path
 from landmark.opening import is_remote
 from landmark.placing import corner
 from landmark.signing import Signed, Signer
@@ -86,11 +87,12 @@ def open_file(path: str, access: Access, stack: contextlib.ExitStack) -> BandFil
         try:
             disk = stack.enter_context(DiskFile(path))
             return BandFile(path, None, disk, read_image(disk.head))
-        except FileNotFoundError:
-            if path.startswith("/vsi") or is_hdf5(path):
-                return BandFile(path)
-            raise InputError(f"{path}: no such file") from None
-        except (OSError, LayoutError):
+        except LayoutError:
+            return BandFile(path)
+        except OSError:
+            plain, _ = split_path(path)
+            if not path.startswith("/vsi") and not Path(plain).is_file():
+                raise InputError(f"{plain}: no such file") from None
             return BandFile(path)
     address = Address(path, access.signer)
     if urlsplit(address.signed().url).scheme not in ("http", "https"):

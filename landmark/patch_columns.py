@@ -80,21 +80,19 @@ class PatchColumns:
 
     def table(self) -> pa.Table:
         """Return the patches in the plan's order (`patch_schema`)."""
-        order = np.argsort(self._indices)
+        order = np.argsort(self._indices).tolist()
         schema = patch_schema(self._layout)
         kept = self._rows.select(_PLANNED).take(pa.array(np.sort(self._indices), pa.int64()))
         columns = {name: kept[name].cast(schema.field(name).type) for name in _PLANNED}
-        columns["image"] = self._images.finish(order.tolist())
+        columns["image"] = self._images.finish(order)
         own = {name: schema.field(name).type for name in _OWN}
         origin = {name: PROVENANCE.field(name).type for name in _ORIGIN}
-        place = pa.array(order, pa.int64())
-        for name, column in _arrays(self._own, own).items():
-            columns[name] = column.take(place)
-        fields = _arrays(self._origins, origin)
-        provenance = pa.StructArray.from_arrays(
+        # Ordered as Python has them: Arrow's `take` would hold all frames of `original` twice.
+        columns |= _arrays([self._own[place] for place in order], own)
+        fields = _arrays([self._origins[place] for place in order], origin)
+        columns["provenance"] = pa.StructArray.from_arrays(
             [fields[one.name] for one in PROVENANCE], fields=list(PROVENANCE)
         )
-        columns["provenance"] = provenance.take(place)
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
 

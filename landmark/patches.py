@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -217,6 +216,13 @@ def _read_scene(
         layout: Of the images.
         source: Where the files are.
     """
+    located: dict[str, str] = {}
+
+    def locate(href: str) -> str:
+        path = source.locate(href)
+        located[path] = href
+        return path
+
     failed: dict[int, str] = {}
     wanted = list(frames)
     for round_ in range(1, _ROUNDS + 1):
@@ -224,7 +230,7 @@ def _read_scene(
         waiting = dict.fromkeys(wanted)
         chosen = [frames[index] for index in wanted]
         patches = iter_patches(
-            scene, chosen, source.locate, layout, signer=source.signer, known=source.known
+            scene, chosen, locate, layout, signer=source.signer, known=source.known
         )
         try:
             for position, pixels in patches:
@@ -237,24 +243,14 @@ def _read_scene(
         except LandmarkError as error:
             failed.update(dict.fromkeys(waiting, str(error)))
         wanted = sorted(failed)
-        if not failed or round_ == _ROUNDS or not any(map(is_remote, _hrefs(scene))):
+        if not failed or round_ == _ROUNDS or not any(map(is_remote, located)):
             break
         time.sleep(_PAUSE_S)
     for index, cause in sorted(failed.items()):
-        yield index, _without_paths(cause, scene, source.locate), round_
-
-
-def _hrefs(scene: Scene) -> list[str]:
-    return [asset.href for asset in (*scene.bands, scene.scl) if asset is not None]
-
-
-def _without_paths(cause: str, scene: Scene, locate: Callable[[str], str]) -> str:
-    """Return a cause as the commit mark keeps it: the catalog's own href, never a local path."""
-    for href in _hrefs(scene):
-        with contextlib.suppress(LandmarkError):
-            path = locate(href)
+        # The cause goes into the commit mark: the catalog's own href, never a local path.
+        for path, href in located.items():
             cause = cause.replace(path, href).replace(split_path(path)[0], href.partition("#")[0])
-    return cause
+        yield index, cause, round_
 
 
 def _rejection(

@@ -301,7 +301,7 @@ def open_path(location: str, href: str) -> str:
     """
     suffix = location[location.rfind(".") :].lower()
     file, hash_mark, inner = href.partition("#")
-    _check_member(location, file)
+    _check_member(location, href)
     if suffix in (*_TAR, *_ZIP) and os.path.isfile(location):  # noqa: PTH113
         return _packed_path(location, href, zipped=suffix in _ZIP)
     path = f"{location}/{file}"
@@ -314,13 +314,13 @@ def open_path(location: str, href: str) -> str:
 
 
 def folder_path(location: str, href: str) -> str:
-    """Return what `open_path` does for an archive's folder, whether or not the file is there.
+    """Return what an href names in an archive's folder, whether or not it is there.
 
     Raises:
         InputError: The href leaves the archive.
     """
     # Plain strings: this runs once per band file of every patch.
-    _check_member(location, href.partition("#")[0])
+    _check_member(location, href)
     return f"{location}/{href}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,10 +78,10 @@ def decode_small(
     """
     if 0 in starts or 0 in sizes or max(sizes) > image.most_bytes:
         raise DamagedBlockError("blocks that are not stored, or claim more than they can be")
+    if max(map(operator.add, starts, sizes)) > len(data):
+        raise DamagedBlockError("the file ends within a block")
     if len(starts) == 1:
         start, stop = starts[0], starts[0] + sizes[0]
-        if stop > len(data):
-            raise DamagedBlockError("the file ends within its block")
         if image.compression == NONE and not image.tiled:  # most files: rows as they are
             shape = image.grid.height, image.grid.width
             return np.frombuffer(data, image.dtype, shape[0] * shape[1], start).reshape(shape)

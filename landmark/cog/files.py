@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,8 @@ from landmark.subfiles import extent, is_subfile
 
 #: A file of this machine is read up to here at first: patches of archives are no larger.
 _START_BYTES = 1 << 16
+#: To open a pipe, which an archive may hold, would else wait for whoever writes to it.
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class DiskFile:
@@ -32,8 +35,12 @@ class DiskFile:
         """
         self.name = path
         file, self._origin, size = extent(path) if is_subfile(path) else (path, 0, None)
-        self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        held = os.fstat(self._descriptor).st_size - self._origin
+        self._descriptor = os.open(file, _READING)
+        facts = os.fstat(self._descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            os.close(self._descriptor)
+            raise OSError(f"{path}: is no file")
+        held = facts.st_size - self._origin
         self._size = held if size is None else size
         self._start: bytes | None = None
         if held < self._size:
@@ -98,7 +105,7 @@ def read_small(path: str) -> bytes | None:
         file, origin, size = extent(path) if is_subfile(path) else (path, 0, None)
         if size is not None and size > _START_BYTES:
             return None
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file, _READING)
         try:
             wanted = _START_BYTES + 1 if size is None else size
             data = os.pread(descriptor, wanted, origin)

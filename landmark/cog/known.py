@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from landmark.cog.headers import LayoutError, Value, directory_values, read_tags
@@ -149,19 +148,14 @@ def _taken_apart(data: bytes) -> tuple[SmallImage, _Header | None]:
 
 
 def _fixed(values: Sequence[Value], varying: Sequence[Value]) -> list[_Span] | None:
-    """Return the bytes of a header that do not vary, or None where they cannot be told apart.
+    """Return the bytes of a header that do not vary, or None where there are too many.
 
-    Numbers that are something else as well are not free to differ.
+    Numbers that are something else as well are among them, and so do not vary.
     """
     if not values:  # of a BigTIFF
         return None
     number = values[0].entry - 2, values[0].entry
     kept = [(0, 8), number] + [span for one in values for span in one.spans(one not in varying)]
-    varied = sorted((one.start, one.stop) for one in varying)
-    if any(a < stop and first < b for a, b in kept for first, stop in varied):
-        return None
-    if any(before[1] > after[0] for before, after in pairwise(varied)):
-        return None
     small = sum(stop - start for start, stop in kept) <= _REMEMBERED_BYTES
     return list(_joined(sorted(kept))) if small else None
 

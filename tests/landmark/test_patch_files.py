@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from landmark.bands import Band, Cut, image_band
 from landmark.cog.files import read_small
 from landmark.cog.headers import directory_values
 from landmark.cog.known import KnownHeaders
+from landmark.errors import InputError
 from landmark.grid import Frame
 from landmark.patch_files import read_one_patch as read_known
 from landmark.pixels import PatchPixels, read_patches
@@ -237,3 +239,76 @@ def test_values_of_another_unit_are_told_by_those_who_cut(tmp_path: Path) -> Non
     path = write_file(tmp_path / "a.tif", values, tiled=False, compress="none")
     assert read_one_patch([band_at(path, unit="db")], FRAME) is not None
     assert read_one_patch([band_at(path, unit="linear")], FRAME) is None
+
+
+@pytest.mark.parametrize("compress", ["deflate", "lzw", "zstd"])
+@pytest.mark.parametrize("rows", [34, 120])
+def test_a_file_cut_off_by_a_byte_is_left_to_windows(
+    compress: str, rows: int, tmp_path: Path
+) -> None:
+    path = write_file(tmp_path / "a.tif", tiled=False, compress=compress, blockysize=rows)
+    known = KnownHeaders()
+    assert read_known([band_at(path)], FRAME, known) is not None
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_known([band_at(path)], FRAME, known) is None
+
+
+def test_strips_in_each_others_place_are_left_to_windows(tmp_path: Path) -> None:
+    """The last strip has fewer rows: what comes out of it does not fill another."""
+    path = write_file(tmp_path / "a.tif", tiled=False, compress="deflate", blockysize=34)
+    data = bytearray(path.read_bytes())
+    for one in directory_values(bytes(data)):
+        if one.tag in (273, 279):
+            size = (one.stop - one.start) // one.count
+            first, last = (slice(at, at + size) for at in (one.start, one.stop - size))
+            data[first], data[last] = data[last], data[first]
+    known = KnownHeaders()
+    assert read_known([band_at(path)], FRAME, known) is not None
+    path.write_bytes(data)
+    assert read_known([band_at(path)], FRAME, known) is None
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+@pytest.mark.parametrize("stored", ["nothing", "the last strip"])
+def test_blocks_that_are_not_stored_are_left_to_windows(
+    compress: str, stored: str, tmp_path: Path
+) -> None:
+    values = np.zeros_like(DN)
+    if stored != "nothing":
+        values[-10:] = 5
+    how = {"tiled": False, "compress": compress, "blockysize": 34, "sparse_ok": True}
+    path = write_file(tmp_path / "a.tif", values, **how)
+    assert read_one_patch([band_at(path)], FRAME) is None
+    (cut,) = cut_from_files([band_at(path)])
+    np.testing.assert_array_equal(cut.plane, values)
+
+
+def test_blocks_that_do_not_follow_one_another_are_left_to_windows(tmp_path: Path) -> None:
+    for compress in ("none", "deflate"):
+        tiles = write_file(tmp_path / "t.tif", compress=compress, blockxsize=128, blockysize=64)
+        assert read_one_patch([band_at(tiles)], FRAME) is None
+    path = write_file(tmp_path / "a.tif", tiled=False, compress="none", blockysize=60)
+    data = bytearray(path.read_bytes())
+    (offsets,) = (one for one in directory_values(bytes(data)) if one.tag == 273)
+    second = slice(offsets.stop - 4, offsets.stop)
+    start = int.from_bytes(data[second], "little")
+    data[second] = len(data).to_bytes(4, "little")
+    path.write_bytes(data + data[start : start + 60 * 240])
+    assert read_one_patch([band_at(path)], FRAME) is None
+    (cut,) = cut_from_files([band_at(path)])
+    np.testing.assert_array_equal(cut.plane, DN)
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        path = tmp_path / name
+        assert read_one_patch([band_at(path)], FRAME) is None
+        with pytest.raises(InputError, match=f"{name}: no such file"):
+            cut_from_files([band_at(path)])
+
+
+def test_an_hdf5_file_that_is_missing_is_called_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.h5: no such file"):
+        cut_from_files([band_at(f"{tmp_path}/gone.h5#a/b")])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -41,3 +42,10 @@ def test_fields_that_are_not_a_scenes_are_refused(name: str, value: object) -> N
         raw[name] = value
     with pytest.raises(TypeError, match=name):
         Scene.from_json(json.dumps(raw))
+
+
+def test_nodata_may_be_nan() -> None:
+    found = Scene.from_json(replace(LEAST, nodata=math.nan).to_json())
+    assert found.nodata is not None
+    assert math.isnan(found.nodata)
+    assert replace(found, nodata=None) == LEAST

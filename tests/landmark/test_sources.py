@@ -159,7 +159,17 @@ def test_files_in_an_archives_folder_are_not_looked_for(archives: Roots, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "inner", ["../a.tif", "a/../../b.tif", "/etc/passwd", "..", "", "a\\..\\b"]
+    "inner",
+    [
+        "a#/../../b.tif",
+        "x.h5#../../b",
+        "../a.tif",
+        "a/../../b.tif",
+        "/etc/passwd",
+        "..",
+        "",
+        "a\\..\\b",
+    ],
 )
 def test_locating_does_not_leave_an_archive(archives: Roots, inner: str) -> None:
     for find in (archives.locator("s2"), lambda href: archives.resolve("s2", href)):

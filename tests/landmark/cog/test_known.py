@@ -160,6 +160,82 @@ def test_tie_points_that_are_something_else_as_well_do_not_vary(tmp_path: Path) 
     assert len(found) == 2
 
 
+def test_a_file_that_ends_within_the_numbers_that_differ_is_no_image(tmp_path: Path) -> None:
+    """The tie point stands at the end of the file."""
+    data = bytearray(write_patch(tmp_path / "a.tif"))
+    ties = entry(bytes(data), TIE_POINTS)
+    (at,) = struct.unpack_from("<I", data, ties + 8)
+    struct.pack_into("<I", data, ties + 8, len(data))
+    data += data[at : at + 48]
+    known = knowing(bytes(data))
+    assert outcome(bytes(data), known) == taken_apart(bytes(data)) is not None
+    for missing in (1, 8, 48):
+        with pytest.raises(LayoutError):
+            known.read(bytes(data[:-missing]))
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"), [(tag, kind) for tag in (273, 279) for kind in (1, 2, 7, 9, 13, 16, 17)]
+)
+def test_tables_of_other_types_are_judged_alike(tag: int, kind: int, tmp_path: Path) -> None:
+    data = bytearray(write_patch(tmp_path / "a.tif", seed=1, dtype="float32", **STRIPS))
+    known = knowing(bytes(data))
+    struct.pack_into("<H", data, entry(bytes(data), tag) + 2, kind)
+    for _ in range(2):
+        assert outcome(bytes(data), known) == taken_apart(bytes(data))
+
+
+@pytest.mark.parametrize("tag", [STRIP_OFFSETS, STRIP_COUNTS])
+def test_a_second_table_is_judged_alike(tag: int, tmp_path: Path) -> None:
+    data = bytearray(write_patch(tmp_path / "a.tif", nodata=0, seed=1, dtype="float32", **STRIPS))
+    known, first = knowing(bytes(data)), entry(bytes(data), tag)
+    place = entry(bytes(data), NODATA)
+    data[place : place + 12] = data[first : first + 12]
+    for _ in range(2):
+        assert outcome(bytes(data), known) == taken_apart(bytes(data)) is not None
+
+
+def test_a_directory_of_fewer_entries_is_another(tmp_path: Path) -> None:
+    data = bytearray(write_patch(tmp_path / "a.tif", nodata=0))
+    known = knowing(bytes(data))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    struct.pack_into("<H", data, start, entries - 1)  # the last is the nodata value
+    assert outcome(bytes(data), known) == taken_apart(bytes(data)) is not None
+    assert known.read(bytes(data)).kind.nodata is None
+
+
+def test_what_is_no_number_is_no_header(tmp_path: Path) -> None:
+    data = write_patch(tmp_path / "a.tif", nodata=12345)
+    assert data.count(b"12345") == 1
+    with pytest.raises(LayoutError, match="not understood"):
+        KnownHeaders().read(data.replace(b"12345", b"12x45"))
+
+
+def test_values_within_values_are_compared_whole(tmp_path: Path) -> None:
+    """The text of the nodata value stands within the GeoKeys."""
+    data = bytearray(write_patch(tmp_path / "a.tif", nodata=12345))
+    keys, text = entry(bytes(data), 34735), entry(bytes(data), NODATA)
+    (at,) = struct.unpack_from("<I", data, keys + 8)
+    struct.pack_into("<I", data, text + 8, at)
+    known = KnownHeaders()
+    outcome(bytes(data), known)
+    for place in range(at, at + 40):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        assert outcome(bytes(changed), known) == taken_apart(bytes(changed))
+
+
+def test_large_headers_are_not_remembered(tmp_path: Path) -> None:
+    known = KnownHeaders()
+    path = tmp_path / "a.tif"
+    write_patch(path)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(text="x" * 5000)
+    assert outcome(path.read_bytes(), known) is not None
+    assert known._headers == []
+
+
 def test_tables_that_stand_in_the_directory_do_not_vary(tmp_path: Path) -> None:
     """The offsets of the strips are said to stand where the entry of their counts does."""
     known, found = KnownHeaders(), set()
