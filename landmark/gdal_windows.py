@@ -25,7 +25,7 @@ from landmark.cog.blocks import (
 from landmark.errors import InputError, LandmarkError
 from landmark.grid import Frame
 from landmark.opening import is_remote, open_signed, reading
-from landmark.placing import corner
+from landmark.placing import corner, is_usable
 from landmark.signing import Signed
 from landmark.warping import Source, Transformers, shifted, source_window
 
@@ -97,13 +97,15 @@ def check_source(band: Band, source: Any, name: str) -> None:
     """Refuse a file that cannot be the band it is listed as.
 
     Raises:
-        InputError: It lacks the band, or holds another kind of numbers, or no CRS.
+        InputError: It lacks the band, or holds another kind of numbers, or no CRS or place.
     """
     if band.asset.index > source.count:
         raise InputError(f"{name}: holds {source.count} bands, none of index {band.asset.index}")
     check_dtype(band, _dtype(band, source), name)
     if source.crs is None:
         raise InputError(f"{name}: states no CRS; use a terrain-corrected product")
+    if not is_usable(source.transform[:6]):
+        raise InputError(f"{name}: its pixels have no size or place; get the file anew")
 
 
 def check_dtype(band: Band, dtype: np.dtype, name: str) -> None:

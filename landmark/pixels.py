@@ -26,6 +26,7 @@ from landmark.errors import InputError, LandmarkError
 from landmark.grid import PIXELS, Frame
 from landmark.opening import is_remote, open_image, open_signed, reading
 from landmark.patch_files import read_one_patch
+from landmark.placing import is_usable
 from landmark.radiometry import valid_fraction
 from landmark.scenes import Scene, SourceGrid
 from landmark.schema import ImageLayout
@@ -74,7 +75,7 @@ def read_header(
         grid: Where an array of an HDF5 file lies, which has no such header.
 
     Raises:
-        InputError: A local file is missing, unreadable, or has no EPSG-coded CRS.
+        InputError: A local file is missing, unreadable, or has no EPSG-coded CRS or no place.
         LandmarkError: A URL cannot be read.
     """
     with contextlib.ExitStack() as stack:
@@ -92,6 +93,8 @@ def read_header(
                 f"{path}: states no CRS with an EPSG code (ground control points alone are not "
                 "enough: use a terrain-corrected product)"
             )
+        if not is_usable(source.transform[:6]):
+            raise InputError(f"{path}: its pixels have no size or place; get the file anew")
         a, b, c, d, e, f = source.transform[:6]
         high, wide = source.block_shapes[0]
         block = high if high == wide else 0  # strips are as wide as the file

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 from landmark.grid import SIZE_M, Frame
 
 # How far off a file's pixel edges a frame may lie, in pixels: rounding of float64 coordinates
 # (1e-9) passes, and any real shift does not.
 _ON_GRID = 1e-4
+# Square of a pixel's size, metres or degrees: far beyond any image on either side.
+_LEAST_AREA, _MOST_AREA = 1e-18, 1e18
+
+
+def is_usable(transform: tuple[float, ...]) -> bool:
+    """Return whether the affine (a, b, c, d, e, f) of a file puts its pixels anywhere.
+
+    Damaged headers hold zero, infinity or NaN where a size or a place should be.
+    """
+    a, b, _, d, e, _ = transform
+    finite = all(map(math.isfinite, transform))
+    return finite and _LEAST_AREA < abs(a * e - b * d) < _MOST_AREA
 
 
 def corner(

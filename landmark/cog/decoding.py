@@ -65,7 +65,7 @@ def decode_block(
 def decode_small(
     image: BlockImage, starts: Sequence[int], sizes: Sequence[int], data: bytes
 ) -> NDArray[Any]:
-    """Return the pixels of the only band of a file that is in memory, (height, width) or tiled.
+    """Return the pixels of the only band of a file in memory, (height, width); a tile is padded.
 
     Args:
         image: The band: one block (padded where it is a tile), or strips that are compressed.

@@ -44,6 +44,8 @@ _JOINED_BYTES = 1 << 18
 #: Rows of a strip, where the image is one strip (TIFF 6.0, section 8).
 _ALL_ROWS = 2**32 - 1
 _MAX_SAMPLES = 64
+#: Metres or degrees of a pixel: far beyond any image on either side.
+_LEAST_SIZE, _MOST_SIZE = 1e-9, 1e9
 # Compression makes random bytes a little longer.
 _MOST, _SLACK = 2, 4096
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -255,8 +257,8 @@ def scale_of(tags: Tags) -> Scale:
     if _TRANSFORMATION in tags.values:
         raise LayoutError("a transformation matrix")
     scale = tags.doubles(_SCALE)
-    if len(scale) < 2 or not (scale[0] > 0 and scale[1] > 0):
-        raise LayoutError("a pixel size that is not above zero")
+    if len(scale) < 2 or not all(_LEAST_SIZE < size < _MOST_SIZE for size in scale[:2]):
+        raise LayoutError("a pixel size that is none")
     return scale[0], scale[1]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from affine import Affine
 
 from landmark import warped_windows
 from landmark.cog.headers import directory_values
+from landmark.errors import InputError
+from landmark.pixels import read_header
 from landmark.scenes import BandAsset, Scene
 from landmark.schema import s2_layout
 from tests.landmark.made_pixels import LEFT, TOP, cell, ground, make_scene, read, write
@@ -95,6 +99,24 @@ def test_a_damaged_strip_makes_holes_and_no_pixels(epsg: int, tmp_path: Path) ->
         (found,) = read(scene, [frame], tmp_path, LAYOUT)
         assert isinstance(found, str)
         assert "B02.tif: cannot be read" in found
+
+
+@pytest.mark.parametrize(
+    "sizes", [(math.nan, 10), (math.inf, 10), (10, math.inf), (1e-320, 10), (1e308, 1e308), (0, 0)]
+)
+def test_pixels_without_a_size_give_one_line(sizes: tuple[float, float], tmp_path: Path) -> None:
+    path = tmp_path / "B02.tif"
+    write(path, ground(240, 1), Affine(10, 0, LEFT, 0, -10, TOP), 32632, tiled=False)
+    data = bytearray(path.read_bytes())
+    (scale,) = (one for one in directory_values(bytes(data)) if one.tag == 33550)
+    struct.pack_into("<2d", data, scale.start, *sizes)
+    path.write_bytes(data)
+    for look in (
+        lambda: read(make_scene_of(path), [cell(0.5, 0.5)], tmp_path, LAYOUT),
+        lambda: read_header(str(path)),
+    ):
+        with pytest.raises(InputError, match=r"B02\.tif: (its pixels have no size|states no CRS)"):
+            look()
 
 
 def make_scene_of(path: Path) -> Scene:
