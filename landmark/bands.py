@@ -75,6 +75,11 @@ class Band(NamedTuple):
         """Value that stands for pixels outside the file."""
         return 0.0
 
+    def beyond(self, dtype: np.dtype) -> Cut:
+        """Return the plane of a frame that lies outside the file, whose values are of a dtype."""
+        nothing = np.full((self.side, self.side), self.fill).astype(dtype)
+        return Cut(self.cut(nothing, None).plane, warped=True)
+
     def accepts(self, dtype: np.dtype) -> bool:
         """Return whether a file of this dtype can hold the band."""
         raise NotImplementedError

@@ -206,8 +206,7 @@ def _warp(band: Band, source: Any, frame: Frame, transformers: Transformers, nam
     grid = Source(source.crs, source.transform, source.width, source.height)
     window = source_window(frame, band.side, grid, transformers)
     if window is None:
-        outside = np.full((band.side, band.side), band.fill).astype(_dtype(band, source))
-        return Cut(band.cut(outside, None).plane, warped=True)
+        return band.beyond(_dtype(band, source))
     with reading(source.name, name):
         stored = source.read(band.asset.index, window=window)
         place = Place(shifted(source.transform, window.col_off, window.row_off), source.crs, frame)

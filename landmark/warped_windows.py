@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.windows import Window
@@ -41,8 +40,9 @@ def read_warped(
         frames: By any number.
 
     Returns:
-        Per band: number of the frame -> its cut. And number of a frame -> why it could not be
-        had; such frames may lack bands.
+        Per band: number of the frame -> its cut, (side, side) in the dtype and unit the band
+        finishes planes in. And number of a frame -> why it could not be had; such frames may lack
+        bands.
     """
     blocks, transform = image
     grid = Source(
@@ -54,8 +54,7 @@ def read_warped(
     outside = frames.keys() - windows.keys() - causes.keys()
     for number, band in bands.items():
         for index in sorted(outside):
-            empty = np.full((side, side), band.fill).astype(blocks.dtype)
-            cuts[number][index] = band.cut(empty, None)._replace(warped=True)
+            cuts[number][index] = band.beyond(blocks.dtype)
     samples = {number: band.asset.index - 1 for number, band in bands.items()}
     fill = next(iter(bands.values())).fill
     for chunk in _chunks(windows):

@@ -299,6 +299,7 @@ def open_path(location: str, href: str) -> str:
     Raises:
         InputError: The href leaves the archive, or its file does not exist.
     """
+    # Plain strings: of a tar file this runs once per band file of every patch.
     suffix = location[location.rfind(".") :].lower()
     file, hash_mark, inner = href.partition("#")
     _check_member(location, href)
